@@ -1,0 +1,30 @@
+# Two commands: `make demo` reconstructs the sample radiograph, `make test` runs every test.
+# Both set up what they need first; set-up runs again only when pyproject.toml changes.
+
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test setup lint clean
+.NOTPARALLEL:
+
+demo: $(VENV)/.installed-core
+	$(BIN)/x2br reconstruct Resources/SampleData/chest_ap.png --out out/demo
+	@echo "Look at out/demo/preview.png (picture), out/demo/bones.ply (mesh) and out/demo/summary.json (summary)."
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest $(ARGS)
+
+setup: $(VENV)/.installed-dev
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf build dist out/demo .pytest_cache .ruff_cache
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf
+
+# The stamp is written only after everything went well, so that an interrupted set-up is taken up again.
+$(VENV)/.installed-%: pyproject.toml Testing/setup.sh
+	@PYTHON="$(PYTHON)" bash Testing/setup.sh $(VENV) $*
+	@touch $@

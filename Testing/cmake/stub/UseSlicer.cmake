@@ -1,0 +1,80 @@
+# Stands in for UseSlicer.cmake and the macros it brings, with Slicer's own checks and stricter ones: a file that is
+# listed must exist, and a file that exists must be listed, else Slicer would be shipped without it.
+include(CMakeParseArguments)
+
+if(NOT DEFINED EXTENSION_NAME)
+  set(EXTENSION_NAME ${PROJECT_NAME})
+endif()
+
+foreach(name HOMEPAGE CATEGORY CONTRIBUTORS DESCRIPTION ICONURL SCREENSHOTURLS DEPENDS)
+  if("${EXTENSION_${name}}" STREQUAL "")
+    message(FATAL_ERROR "EXTENSION_${name} is empty")
+  endif()
+endforeach()
+foreach(name HOMEPAGE ICONURL SCREENSHOTURLS)
+  foreach(url ${EXTENSION_${name}})
+    if(NOT url MATCHES "^https://[^ ]+$")
+      message(FATAL_ERROR "EXTENSION_${name}: ${url} is no https address")
+    endif()
+  endforeach()
+endforeach()
+
+# Copies each file to the build tree under its relative name, and installs the build tree's folder whole, as CTK does.
+macro(ctkMacroCompilePythonScript)
+  cmake_parse_arguments(CTK "NO_INSTALL_SUBDIR" "TARGET_NAME;SOURCE_DIR;DESTINATION_DIR;INSTALL_DIR" "SCRIPTS;RESOURCES" ${ARGN})
+  if(CTK_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "ctkMacroCompilePythonScript: unknown arguments ${CTK_UNPARSED_ARGUMENTS}")
+  endif()
+  foreach(name TARGET_NAME SCRIPTS DESTINATION_DIR INSTALL_DIR)
+    if(NOT DEFINED CTK_${name})
+      message(FATAL_ERROR "ctkMacroCompilePythonScript: ${name} is mandatory")
+    endif()
+  endforeach()
+  if(NOT CTK_SOURCE_DIR)
+    set(CTK_SOURCE_DIR ${CMAKE_CURRENT_SOURCE_DIR})
+  endif()
+  foreach(file ${CTK_SCRIPTS} ${CTK_RESOURCES})
+    if(IS_ABSOLUTE ${file} OR file MATCHES "\\.\\.")
+      message(FATAL_ERROR "${file} would be copied to a place outside ${CTK_DESTINATION_DIR}")
+    endif()
+    if(NOT EXISTS ${CTK_SOURCE_DIR}/${file})
+      message(FATAL_ERROR "${CTK_TARGET_NAME} lists ${file}, which does not exist in ${CTK_SOURCE_DIR}")
+    endif()
+    if(EXISTS ${CTK_DESTINATION_DIR}/${file})
+      message(FATAL_ERROR "${file} is listed twice")
+    endif()
+    configure_file(${CTK_SOURCE_DIR}/${file} ${CTK_DESTINATION_DIR}/${file} COPYONLY)
+    set_property(GLOBAL APPEND PROPERTY STUB_LISTED_FILES ${CTK_SOURCE_DIR}/${file})
+  endforeach()
+  foreach(file ${CTK_SCRIPTS})
+    if(NOT file MATCHES "\\.py$")
+      message(FATAL_ERROR "${file} is listed as a script but is none")
+    endif()
+  endforeach()
+  install(DIRECTORY ${CTK_DESTINATION_DIR}/ DESTINATION ${CTK_INSTALL_DIR} USE_SOURCE_PERMISSIONS)
+endmacro()
+
+macro(slicerMacroBuildScriptedModule)
+  cmake_parse_arguments(MY_SLICER "WITH_GENERIC_TESTS;WITH_SUBDIR;VERBOSE" "NAME" "SCRIPTS;RESOURCES" ${ARGN})
+  if(MY_SLICER_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "slicerMacroBuildScriptedModule: unknown arguments ${MY_SLICER_UNPARSED_ARGUMENTS}")
+  endif()
+  if(NOT MY_SLICER_NAME)
+    message(FATAL_ERROR "slicerMacroBuildScriptedModule: NAME is mandatory")
+  endif()
+  ctkMacroCompilePythonScript(
+    TARGET_NAME ${MY_SLICER_NAME}
+    SCRIPTS "${MY_SLICER_SCRIPTS}"
+    RESOURCES "${MY_SLICER_RESOURCES}"
+    DESTINATION_DIR ${CMAKE_BINARY_DIR}/${Slicer_QTSCRIPTEDMODULES_LIB_DIR}
+    INSTALL_DIR ${Slicer_INSTALL_QTSCRIPTEDMODULES_LIB_DIR}
+    NO_INSTALL_SUBDIR
+    )
+endmacro()
+
+macro(slicer_add_python_unittest)
+  cmake_parse_arguments(UNITTEST "" "SCRIPT" "" ${ARGN})
+  if(NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${UNITTEST_SCRIPT})
+    message(FATAL_ERROR "slicer_add_python_unittest: ${UNITTEST_SCRIPT} does not exist")
+  endif()
+endmacro()

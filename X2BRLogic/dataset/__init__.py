@@ -1,0 +1,1 @@
+"""CTs and their labels become training data: subjects, virtual patients, occupancy truth."""

@@ -1,0 +1,7 @@
+"""How good a reconstruction is: metrics with their definitions, two protocols, and tables."""
+
+from .inputs import evaluate_files, load_shape
+from .protocol import PROTOCOLS, evaluate
+from .report import markdown_table
+
+__all__ = ["PROTOCOLS", "evaluate", "evaluate_files", "load_shape", "markdown_table"]

@@ -1,0 +1,48 @@
+"""The models that are installed: weights and cards in ``Resources/Models``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import InputError
+from .networks.weights import read_header
+
+_HERE = Path(__file__).resolve().parent
+
+
+def resources() -> Path:
+    """The folder of data that ships: beside the package in a checkout and in Slicer, inside it in a wheel."""
+    for folder in (_HERE.parent / "Resources", _HERE / "Resources"):
+        if (folder / "Models").is_dir():
+            return folder
+    raise InputError("the Resources folder is missing from this installation; install X2BR again")
+
+
+@dataclass(frozen=True)
+class Model:
+    """An installed model: its method, its weights, and the facts in the weights' header."""
+
+    method: str
+    weights: Path
+    header: dict
+
+    @property
+    def card(self) -> Path:
+        """The model card: data, recipe, figures, limits."""
+        return self.weights.with_suffix(".md")
+
+
+def installed() -> dict[str, Model]:
+    """Method name to model."""
+    files = sorted((resources() / "Models").glob("*.safetensors"))
+    return {path.stem: Model(path.stem, path, read_header(path)) for path in files}
+
+
+def weights_of(method: str) -> Path:
+    """The weights file of a method. Raises `InputError` where it is not installed."""
+    path = resources() / "Models" / f"{method}.safetensors"
+    if not path.is_file():
+        names = ", ".join(sorted(p.stem for p in path.parent.glob("*.safetensors"))) or "none"
+        raise InputError(f"no model for method {method!r} is installed; installed: {names}")
+    return path

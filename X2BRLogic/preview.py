@@ -1,0 +1,71 @@
+"""Pictures of meshes and radiographs, rendered by ray casting: no display, no OpenGL."""
+
+from __future__ import annotations
+
+import numpy as np
+import trimesh
+from PIL import Image, ImageDraw, ImageFont
+from trimesh.ray.ray_pyembree import RayMeshIntersector
+
+#: Camera directions: where the viewer stands (RAS), and the world direction to the right of the picture.
+SIDES: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
+    "front": ((0, 1, 0), (-1, 0, 0)),
+    "left side": ((-1, 0, 0), (0, -1, 0)),
+    "back": ((0, -1, 0), (1, 0, 0)),
+}
+_BONE = np.array([232, 218, 190], dtype=np.float32)
+_GROUND = np.array([18, 20, 26], dtype=np.float32)
+_SUPERSAMPLING = 2
+_MARGIN = 1.08
+
+
+def render(mesh: trimesh.Trimesh, side: str, size: int, edge_mm: float) -> np.ndarray:
+    """The mesh seen from a side of the patient, orthographic, ``(size, size, 3)`` uint8.
+
+    Args:
+        mesh: RAS mm.
+        side: a key of `SIDES`.
+        edge_mm: world length of the picture's edge; the mesh is centred.
+    """
+    stands, right = (np.array(v, dtype=np.float64) for v in SIDES[side])
+    up = np.array([0.0, 0.0, 1.0])
+    fine = size * _SUPERSAMPLING
+    ticks = ((np.arange(fine) + 0.5) / fine - 0.5) * edge_mm
+    across, down = np.meshgrid(ticks, -ticks)
+    distance = float(np.linalg.norm(mesh.extents)) + 10.0
+    origins = mesh.bounds.mean(0) + distance * stands + across.reshape(-1, 1) * right + down.reshape(-1, 1) * up
+    directions = np.broadcast_to(-stands, origins.shape)
+    # Locations come with the hits, so the depth of each is known.
+    hits, ray, triangle = RayMeshIntersector(mesh).intersects_location(origins, directions, multiple_hits=False)
+    canvas = np.tile(_GROUND, (fine * fine, 1))
+    if len(ray):
+        facing = np.abs(mesh.face_normals[triangle] @ stands)
+        near = ((hits - mesh.bounds.mean(0)) @ stands) / (0.5 * distance)
+        # A headlight, and distance fading into the ground, so that front and back of the cage come apart.
+        light = (0.25 + 0.75 * facing) * np.clip(0.75 + 0.45 * near, 0.3, 1.0)
+        canvas[ray] = _GROUND + (light[:, None] * (_BONE - _GROUND))
+    canvas = canvas.reshape(size, _SUPERSAMPLING, size, _SUPERSAMPLING, 3).mean((1, 3))
+    return canvas.astype(np.uint8)
+
+
+def _film(pixels: np.ndarray, size: int) -> np.ndarray:
+    """A radiograph as a grey picture that fits a square, ``(size, size, 3)`` uint8."""
+    low, high = np.percentile(pixels, (0.5, 99.5))
+    grey = np.clip((pixels - low) / max(float(high - low), 1e-6), 0, 1) * 255
+    picture = Image.fromarray(grey.astype(np.uint8))
+    picture.thumbnail((size, size), Image.Resampling.LANCZOS)
+    square = Image.new("L", (size, size), 0)
+    square.paste(picture, ((size - picture.width) // 2, (size - picture.height) // 2))
+    return np.repeat(np.asarray(square)[..., None], 3, axis=2)
+
+
+def preview(pixels: np.ndarray, mesh: trimesh.Trimesh, size: int = 420) -> Image.Image:
+    """The radiograph, and the mesh from front, side and back at one scale, beside each other."""
+    edge = float(mesh.extents.max()) * _MARGIN
+    tiles = [("radiograph", _film(pixels, size))]
+    tiles += [(side, render(mesh, side, size, edge)) for side in SIDES]
+    picture = Image.fromarray(np.concatenate([tile for _, tile in tiles], axis=1))
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(15)
+    for n, (title, _) in enumerate(tiles):
+        draw.text((n * size + 10, 8), title, fill=(235, 235, 235), font=font)
+    return picture

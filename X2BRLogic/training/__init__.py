@@ -1,0 +1,1 @@
+"""Training: configurations, batches and the loop."""
