@@ -17,9 +17,8 @@ from . import __version__
 from .errors import InputError
 from .files import folder_written_whole
 from .models import weights_of
-from .networks import LoadedModel, load_model
+from .networks import TAU, LoadedModel, load_model
 from .networks.device import choose_device
-from .networks.x2b import TAU
 from .preview import preview
 from .radiograph import Radiograph, network_image
 from .surface import drop_specks, extract, make_watertight, mise, simplify
@@ -43,7 +42,7 @@ class Reconstruction:
     Attributes:
         radiograph: what it was made from.
         mesh: the surface of all bones, closed, RAS mm.
-        bones: named bones, for methods that name them; empty for ``x2b``.
+        bones: named bones, for methods that name them; empty for these two.
         summary: JSON-ready provenance: input, geometry, model, seconds, counts, warnings.
     """
 
@@ -83,7 +82,7 @@ class Reconstructor:
     """Holds a loaded model and reconstructs as many radiographs as it is given.
 
     Args:
-        method: name of an installed model, ``x2b``.
+        method: name of an installed model, ``x2b`` or ``x2b_aligned``.
         device: ``auto``, ``cpu`` or ``cuda``.
         weights: another weights file than the installed one.
 
@@ -110,14 +109,14 @@ class Reconstructor:
         Raises:
             InputError: not a frontal view, or a film in which the network sees no bone.
         """
-        _require_frontal(radiograph)
+        _require_frontal(radiograph, self.method)
         geometry = radiograph.geometry
         stages = _Stages(progress)
         with stages.stage("encode", 0.0):
             image = network_image(radiograph, self._model.network.config.image_size)
-            latent = self._encode(image)
+            code = self._encode(image)
         with stages.stage("surface", 0.1):
-            sampled = mise(self._field(latent), resolution, tau=TAU, batch=_POINTS_A_BATCH)
+            sampled = mise(self._field(code), resolution, tau=TAU, batch=_POINTS_A_BATCH)
             mesh = extract(sampled.grid, TAU, geometry.ray_cube_to_ras)
         with stages.stage("clean", 0.8):
             mesh = make_watertight(simplify(drop_specks(mesh, _SPECK_MM3), FACES))
@@ -130,12 +129,12 @@ class Reconstructor:
 
     @torch.inference_mode()
     def _encode(self, image: np.ndarray) -> torch.Tensor:
-        return self._model.network.encoder(torch.from_numpy(image)[None, None].to(self.device))
+        return self._model.network.encode(torch.from_numpy(image)[None, None].to(self.device))
 
-    def _field(self, latent: torch.Tensor) -> Callable[[np.ndarray], np.ndarray]:
+    def _field(self, code: torch.Tensor) -> Callable[[np.ndarray], np.ndarray]:
         @torch.inference_mode()
         def field(points: np.ndarray) -> np.ndarray:
-            logits = self._model.network.decoder(torch.from_numpy(points)[None].to(self.device), latent)
+            logits = self._model.network.decode(code, torch.from_numpy(points)[None].to(self.device))
             return logits[0].float().cpu().numpy()
 
         return field
@@ -163,10 +162,10 @@ class Reconstructor:
         }
 
 
-def _require_frontal(radiograph: Radiograph) -> None:
+def _require_frontal(radiograph: Radiograph, method: str) -> None:
     cosine = abs(float(radiograph.geometry.to_source[1]))
     if cosine < np.cos(np.deg2rad(_FRONTAL_DEGREES)):
         raise InputError(
             f"{radiograph.source} is no frontal film (view {radiograph.geometry.view}); "
-            "x2b reconstructs AP and PA chest films"
+            f"{method} reconstructs AP and PA chest films"
         )

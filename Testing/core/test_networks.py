@@ -9,9 +9,11 @@ import torch
 from safetensors.torch import save_file
 
 from X2BRLogic.errors import InputError
-from X2BRLogic.networks import X2B, X2BConfig, load_model, save_model
-from X2BRLogic.networks.decoder import ConditionalBatchNorm, OccupancyDecoder
+from X2BRLogic.networks import SYSTEMS, build, load_model, save_model, system_of
+from X2BRLogic.networks.decoder import ConditionalBatchNorm
 from X2BRLogic.networks.device import choose_device
+from X2BRLogic.networks.x2b import X2B, X2BConfig
+from X2BRLogic.networks.x2b_aligned import X2BAligned, X2BAlignedConfig
 
 TINY = X2BConfig(encoder="convnext_atto", image_size=64, latent=32, hidden=16, blocks=2, octaves=3)
 
@@ -52,25 +54,36 @@ def test_the_default_is_the_papers_latent():
     assert X2BConfig().latent == 1024 and X2BConfig().image_size == 224
 
 
-def test_a_decoder_can_learn_a_shell_thinner_than_a_coarse_cell():
-    """Fourier features are there for thin bones: a shell 0.03 thick is fitted within seconds."""
+def test_the_encoder_keeps_where_things_are():
+    """A bright spot that moves moves the latent: nothing averages place away."""
     torch.manual_seed(0)
-    decoder, latent = OccupancyDecoder(4, 64, 2, 4), torch.ones(1, 4)
-    optimiser = torch.optim.Adam(decoder.parameters(), 5e-3)
+    network = X2B(X2BConfig(image_size=64, latent=32, hidden=16, blocks=1)).eval()
+    left, right = torch.zeros(2, 1, 1, 64, 64)
+    left[..., 32:48, 0:16] = right[..., 32:48, 32:48] = 1
+    with torch.no_grad():
+        assert (network.encode(left) - network.encode(right)).abs().max() > 1e-3
 
-    def shell(points):
-        return (points.norm(dim=-1) - 0.3).abs() < 0.015
 
-    for _ in range(150):
-        points = torch.rand(1, 2048, 3) - 0.5
-        points[:, ::2] *= 0.3 / points[:, ::2].norm(dim=-1, keepdim=True) * (1 + 0.1 * torch.randn(1, 1024, 1))
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(decoder(points, latent), shell(points).float())
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    points = torch.rand(1, 20000, 3) - 0.5
-    inside, truth = decoder(points, latent) > 0, shell(points)
-    assert (inside & truth).sum() / (inside | truth).sum() > 0.5
+def test_the_aligned_field_is_where_the_image_says():
+    """The value at a point is the field's at the point's pixel and depth: column against x, row against z."""
+    network = X2BAligned(X2BAlignedConfig(image_size=64, depths=8, width=16)).eval()
+    field = torch.zeros(1, 1, 8, 32, 32)
+    depth, row, column = 6, 3, 20
+    field[0, 0, depth, row, column] = 5.0
+    point = [0.5 - (column + 0.5) / 32, (depth + 0.5) / 8 - 0.5, 0.5 - (row + 0.5) / 32]
+    assert network.decode(field, torch.tensor([[point]]))[0, 0] == pytest.approx(5.0)
+    with torch.no_grad():
+        assert network.encode(torch.rand(1, 1, 64, 64)).shape == field.shape
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_every_system_maps_image_and_points_to_logits(system):
+    network = build(system, {"image_size": 64}).eval()
+    image, points = torch.rand(2, 1, 64, 64), torch.rand(2, 30, 3) - 0.5
+    with torch.no_grad():
+        logits = network(image, points)
+        assert torch.allclose(logits, network.decode(network.encode(image), points), atol=1e-5)
+    assert logits.shape == (2, 30) and logits.isfinite().all() and system_of(network) == system
 
 
 def test_weights_round_trip(network, tmp_path):

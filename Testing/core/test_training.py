@@ -96,8 +96,13 @@ def test_what_the_scan_does_not_cover_is_unknown(phantom):
 def test_a_patients_points_tell_what_its_radiograph_shows(patients):
     """Points marked as bone project onto pixels brighter than the lung beside them."""
     patient = read_patient(patients / "patient_000000.npz")
-    assert patient["images"].shape == (2, 224, 224) and patient["points"].shape == (2, virtual.POINTS_PER_VIEW, 3)
-    assert 0.02 < patient["occupied"].mean() < 0.6
+    assert patient["images"].shape == (2, 224, 224) and patient["points"].shape == (
+        2,
+        virtual.UNIFORM_POINTS + virtual.NEAR_SURFACE_POINTS,
+        3,
+    )
+    uniform, near = np.split(patient["occupied"], [virtual.UNIFORM_POINTS], axis=1)
+    assert uniform.mean() < 0.1 < near.mean() < 0.6
     assert not (patient["occupied"] & ~patient["known"]).any()
     for view in range(2):
         x, _, z = patient["points"][view][patient["occupied"][view]].T
@@ -153,7 +158,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(patients, tmp_path):
     loop.train(whole, "cpu")
     loop.train(config(patients, tmp_path / "parts", steps=3, checkpoint_every=3), "cpu")
     resumed = loop.train(config(patients, tmp_path / "parts", steps=6, checkpoint_every=3), "cpu")
-    a = load_model(tmp_path / "whole" / loop.WEIGHTS).network.state_dict()
+    a = load_model(tmp_path / "whole" / "x2b.safetensors").network.state_dict()
     b = load_model(resumed).network.state_dict()
     assert all(torch.equal(a[name], b[name]) for name in a)
     log = [json.loads(line) for line in (tmp_path / "parts" / loop.LOG).read_text().splitlines()]
@@ -164,6 +169,19 @@ def test_training_learns(patients, tmp_path):
     loop.train(config(patients, tmp_path / "run", steps=30, checkpoint_every=10, learning_rate=5e-3), "cpu")
     log = [json.loads(line) for line in (tmp_path / "run" / loop.LOG).read_text().splitlines()]
     assert log[-1]["validation_loss"] < log[0]["validation_loss"]
+
+
+def test_the_aligned_system_trains_by_the_same_loop(patients, tmp_path):
+    text = f'system = "x2b_aligned"\ndata = "{patients}"\nout = "{tmp_path / "run"}"\nsteps = 2\nbatch = 1\n'
+    (tmp_path / "c.toml").write_text(text + "validation = 1\ndice = 1.0\n[model]\nwidth = 8\ndepths = 8\n")
+    weights = loop.train(read_config(tmp_path / "c.toml"), "cpu")
+    assert load_model(weights).metadata["system"] == "x2b_aligned"
+
+
+def test_dice_loss_is_its_formula():
+    logits, occupied = torch.tensor([[100.0, 100.0, -100.0, 0.0]]), torch.tensor([[1.0, 0.0, 1.0, 1.0]])
+    known = torch.tensor([[1.0, 1.0, 1.0, 0.0]])
+    assert float(loop.dice_loss(logits, occupied, known)) == pytest.approx(1 - (2 * 1 + 1) / (2 + 2 + 1))
 
 
 def test_unknown_points_cost_nothing():

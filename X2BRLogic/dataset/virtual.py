@@ -5,7 +5,8 @@ A patient is one ``.npz`` file, written whole or not at all and fully determined
 ``images``
     ``(V, S, S)`` uint8: what the network sees (`X2BRLogic.radiograph.normalise`), 255 for 1.
 ``points``
-    ``(V, N, 3)`` uint16: ray-cube coordinates, 0 to 65535 for -0.5 to 0.5.
+    ``(V, N, 3)`` uint16: ray-cube coordinates, 0 to 65535 for -0.5 to 0.5. The first `UNIFORM_POINTS` are uniform in
+    the cube, so volumes can be estimated from them; the rest are near the bones' surface.
 ``occupied``, ``known``
     ``(V, N / 8)`` packed bits: inside a bone of the thorax; covered by the scan and not cartilage.
 ``record``
@@ -18,6 +19,7 @@ import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import fields
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -30,15 +32,15 @@ from ..errors import InputError
 from ..geometry import CUBE_EDGE_MM, XRayGeometry
 from ..radiograph import normalise
 from ..volume import Volume
-from .deformation import UNKNOWN, random_deformation, warp
+from .deformation import UNKNOWN, Deformation, random_deformation, warp
 from .subject import Subject, find_subjects, read_subject
-from .truth import occupancy_samples
+from .truth import OccupancySamples, occupancy_samples
 
 IMAGE_SIZE = 224
-POINTS_PER_VIEW = 16384
+UNIFORM_POINTS = 6144
+NEAR_SURFACE_POINTS = 10240
 #: Grid of the warped CT, mm: as fine as the input image (1.8 mm), coarser than the scans.
 _SPACING_MM = 2.0
-_NEAR_SURFACE = 0.6
 #: A ray may run so far through what the scan did not cover before its pixel counts as cut off, mm.
 _CUT_MM = 20.0
 
@@ -100,15 +102,36 @@ def _expose(rng: np.random.Generator, integrals: np.ndarray, exposed: np.ndarray
     return normalise(image.astype(np.float32), exposed)
 
 
-def make_patient(subject: Subject, rng: np.random.Generator, views: int) -> dict[str, np.ndarray]:
-    """One virtual patient as the arrays of its file (see the module)."""
+def _sample_truth(rng: np.random.Generator, labels: Volume, geometry: XRayGeometry) -> OccupancySamples:
+    """Uniform points, then points near the surface."""
+    parts = [
+        occupancy_samples(
+            labels,
+            geometry=geometry,
+            count=count,
+            near_surface_fraction=near,
+            seed=int(rng.integers(2**31)),
+            ignored=(anatomy.CARTILAGES, UNKNOWN),
+        )
+        for count, near in ((UNIFORM_POINTS, 0.0), (NEAR_SURFACE_POINTS, 1.0))
+    ]
+    return OccupancySamples(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(OccupancySamples)))
+
+
+def deform(subject: Subject, rng: np.random.Generator) -> tuple[Volume, Volume, Deformation]:
+    """A virtual patient's CT, labels (`UNKNOWN` above and below the scan) and deformation, centred on the origin."""
     deformation = random_deformation(rng, isocentre(subject.ct, subject.labels))
     ct, labels = warp(subject.ct, subject.labels, deformation, _SPACING_MM)
     bone = (labels.array > 0) & (labels.array < UNKNOWN)
-    body = ct.array > -300
     density = rng.uniform(0.75, 1.25)
     ct.array[bone] = np.clip(ct.array[bone] * np.float32(density), -1024, 3071)
-    renderer, coverage = Renderer(ct), _coverage(labels, body)
+    return ct, labels, deformation
+
+
+def make_patient(subject: Subject, rng: np.random.Generator, views: int) -> dict[str, np.ndarray]:
+    """One virtual patient as the arrays of its file (see the module)."""
+    ct, labels, deformation = deform(subject, rng)
+    renderer, coverage = Renderer(ct), _coverage(labels, ct.array > -300)
     centre = isocentre(ct, labels)
     arrays: dict[str, list] = {"images": [], "points": [], "occupied": [], "known": []}
     geometries = []
@@ -116,14 +139,7 @@ def make_patient(subject: Subject, rng: np.random.Generator, views: int) -> dict
         geometry = random_geometry(rng, centre)
         exposed = _collimate(rng, coverage.integrate(geometry))
         image = _expose(rng, renderer.line_integrals(geometry), exposed)
-        truth = occupancy_samples(
-            labels,
-            geometry=geometry,
-            count=POINTS_PER_VIEW,
-            near_surface_fraction=_NEAR_SURFACE,
-            seed=int(rng.integers(2**31)),
-            ignored=(anatomy.CARTILAGES, UNKNOWN),
-        )
+        truth = _sample_truth(rng, labels, geometry)
         arrays["images"].append(np.round(image * 255).astype(np.uint8))
         arrays["points"].append(np.round((np.clip(truth.points, -0.5, 0.5) + 0.5) * 65535).astype(np.uint16))
         arrays["occupied"].append(np.packbits(truth.occupied))

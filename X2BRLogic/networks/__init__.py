@@ -1,6 +1,16 @@
 """Networks: a radiograph and points to occupancy, and their weights."""
 
-from .weights import LoadedModel, load_model, read_header, save_model
-from .x2b import X2B, X2BConfig
+from .systems import SYSTEMS, TAU, build, system_of
+from .weights import LoadedModel, load_backbone, load_model, read_header, save_model
 
-__all__ = ["X2B", "LoadedModel", "X2BConfig", "load_model", "read_header", "save_model"]
+__all__ = [
+    "SYSTEMS",
+    "TAU",
+    "LoadedModel",
+    "build",
+    "load_backbone",
+    "load_model",
+    "read_header",
+    "save_model",
+    "system_of",
+]

@@ -14,9 +14,10 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import nn
 
 from ..errors import InputError
-from .x2b import X2B, X2BConfig
+from .systems import build, system_of
 
 _SCHEMA = "x2br-model-1"
 
@@ -25,7 +26,7 @@ _SCHEMA = "x2br-model-1"
 class LoadedModel:
     """A network ready to use (evaluation mode, float32), and what its file says of it."""
 
-    network: X2B
+    network: nn.Module
     metadata: dict
     sha256: str
 
@@ -36,13 +37,13 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def save_model(network: X2B, path: Path, **facts) -> None:
+def save_model(network: nn.Module, path: Path, **facts) -> None:
     """Write the network as float16 safetensors, whole or not at all; `facts` (JSON-ready) go into the header."""
     tensors = {
         name: value.detach().cpu().contiguous().to(torch.float16 if value.is_floating_point() else value.dtype)
         for name, value in network.state_dict().items()
     }
-    header = {"schema": _SCHEMA, "system": "x2b", "architecture": network.config.to_dict(), **facts}
+    header = {"schema": _SCHEMA, "system": system_of(network), "architecture": network.config.to_dict(), **facts}
     partial = path.with_suffix(".partial")
     save_file(tensors, partial, metadata={"x2br": json.dumps(header)})
     os.replace(partial, path)
@@ -68,11 +69,28 @@ def read_header(path: Path) -> dict:
     return header
 
 
+def load_backbone(network: nn.Module, path: Path) -> None:
+    """Start a network's image encoder from that of a trained one, of any system with the same timm model.
+
+    Raises `InputError` as `read_header`, and where the encoders differ.
+    """
+    read_header(path)
+    (backbone,) = (module for name, module in network.named_modules() if name.split(".")[-1] == "backbone")
+    with safe_open(path, framework="pt") as stored:
+        tensors = {
+            name.split("backbone.", 1)[1]: stored.get_tensor(name) for name in stored.keys() if "backbone." in name
+        }
+    try:
+        backbone.load_state_dict({name: value.float() for name, value in tensors.items()})
+    except RuntimeError:
+        raise InputError(f"{path} has another image encoder than the configuration; give one of the same") from None
+
+
 def load_model(path: Path, device: torch.device | str = "cpu") -> LoadedModel:
     """Load a network. Raises `InputError` as `read_header`, and where tensors do not fit the architecture."""
     header = read_header(path)
     try:
-        network = X2B(X2BConfig(**header["architecture"]))
+        network = build(header["system"], header["architecture"])
         expected = network.state_dict()
         with safe_open(path, framework="pt") as stored:
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+import torch
 from torch import Tensor, nn
 
 from .decoder import OccupancyDecoder
 from .encoder import ImageEncoder
-
-#: Occupancy probability at which the surface is cut, as in the paper (and in Occupancy Networks).
-TAU = 0.2
 
 
 @dataclass(frozen=True)
@@ -26,13 +24,15 @@ class X2BConfig:
     Attributes:
         encoder: timm model name.
         image_size: edge of the square input image in pixels.
+        channels: see `ImageEncoder`.
         latent, hidden, blocks, octaves: see `OccupancyDecoder`.
     """
 
     encoder: str = "convnext_atto"
     image_size: int = 224
+    channels: int = 12
     latent: int = 1024
-    hidden: int = 112
+    hidden: int = 96
     blocks: int = 4
     octaves: int = 5
 
@@ -47,8 +47,21 @@ class X2B(nn.Module):
     def __init__(self, config: X2BConfig, pretrained: bool = False):
         super().__init__()
         self.config = config
-        self.encoder = ImageEncoder(config.encoder, config.latent, pretrained)
+        self.encoder = ImageEncoder(config.encoder, config.image_size, config.latent, config.channels, pretrained)
         self.decoder = OccupancyDecoder(config.latent, config.hidden, config.blocks, config.octaves)
 
+    def encode(self, image: Tensor) -> Tensor:
+        """The latent ``(B, L)``."""
+        return self.encoder(image)
+
+    def decode(self, latent: Tensor, points: Tensor) -> Tensor:
+        """Occupancy logits ``(B, N)`` at ray-cube points ``(B, N, 3)``."""
+        return self.decoder(points, latent)
+
+    def shift_logits(self, offset: float) -> None:
+        """Add a constant to every logit from now on."""
+        with torch.no_grad():
+            self.decoder.out.bias += offset
+
     def forward(self, image: Tensor, points: Tensor) -> Tensor:
-        return self.decoder(points, self.encoder(image))
+        return self.decode(self.encode(image), points)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from ..errors import InputError
-from ..networks.x2b import X2BConfig
+from ..networks import SYSTEMS
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class TrainingConfig:
     """What a run is made of; the defaults are the paper's.
 
     Attributes:
-        system: the network, ``x2b``.
+        system: the network, ``x2b`` or ``x2b_aligned``.
         data: folder of virtual patients (``x2br dataset virtual``).
         out: folder for checkpoints, log and weights.
         steps: optimiser steps.
@@ -27,8 +27,10 @@ class TrainingConfig:
         validation: the last so many patients are never trained on.
         checkpoint_every: steps between checkpoints, and between validations.
         seed: decides weights and batches.
+        dice: weight of a soft Dice loss beside the paper's cross-entropy.
         pretrained: start the encoder from timm's ImageNet weights (needs the network).
-        model: the architecture.
+        initial: weights of a trained network, of any system, whose image encoder this one starts with.
+        model: the settings of the architecture that differ from the system's defaults.
     """
 
     system: str = "x2b"
@@ -44,27 +46,37 @@ class TrainingConfig:
     checkpoint_every: int = 250
     seed: int = 0
     pretrained: bool = False
-    model: X2BConfig = field(default_factory=X2BConfig)
+    dice: float = 0.0
+    initial: Path | None = None
+    model: dict | None = None
+
+    @property
+    def architecture(self) -> dict:
+        """Every setting of the network, defaults included."""
+        return SYSTEMS[self.system][1](**(self.model or {})).to_dict()
 
     def to_dict(self) -> dict:
         """Plain values, for logs and model cards."""
-        return asdict(self) | {"data": str(self.data), "out": str(self.out)}
+        plain = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
+        return plain | {"model": self.architecture}
 
 
 def _typed(name: str, kind: str, value):
     """The value as the field's type, or an error that names the field."""
+    kind = kind.removesuffix(" | None")
     accepted = {"int": int, "float": (int, float), "bool": bool, "str": str, "Path": str}[kind]
     if not isinstance(value, accepted) or (isinstance(value, bool) and kind != "bool"):
         raise InputError(f"configuration: {name} = {value!r} is not a {kind}")
     return {"Path": Path, "float": float}.get(kind, lambda v: v)(value)
 
 
-def _fill(cls, table: dict, where: str):
-    kinds = {f.name: f.type for f in fields(cls)}
+def _checked(cls, table: dict, where: str = "") -> dict:
+    """The settings of `table`, each known to `cls` and of its type."""
+    kinds = {f.name: f.type for f in fields(cls) if f.name != "model"}
     unknown = set(table) - set(kinds)
     if unknown:
         raise InputError(f"configuration: unknown {where}{', '.join(sorted(unknown))}; known are {', '.join(kinds)}")
-    return cls(**{name: v if name == "model" else _typed(where + name, kinds[name], v) for name, v in table.items()})
+    return {name: _typed(where + name, kinds[name], value) for name, value in table.items()}
 
 
 def read_config(path: Path) -> TrainingConfig:
@@ -75,14 +87,16 @@ def read_config(path: Path) -> TrainingConfig:
         raise InputError(f"no such configuration: {path}") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"cannot read the configuration {path}: {error}") from None
-    if not isinstance(table.get("model", {}), dict):
+    model = table.pop("model", {})
+    if not isinstance(model, dict):
         raise InputError("configuration: model must be a table, [model]")
-    table["model"] = _fill(X2BConfig, table.get("model", {}), "model.")
-    config = _fill(TrainingConfig, table, "")
-    if config.system != "x2b":
-        raise InputError(f"configuration: unknown system {config.system!r}; known is x2b")
+    system = table.get("system", TrainingConfig.system)
+    if system not in SYSTEMS:
+        raise InputError(f"configuration: unknown system {system!r}; known are {', '.join(SYSTEMS)}")
+    model = _checked(SYSTEMS[system][1], model, "model.")
+    config = TrainingConfig(**_checked(TrainingConfig, table), model=model)
     low = min(config.steps, config.batch, config.points, config.checkpoint_every, config.validation)
-    if low < 1 or config.learning_rate <= 0 or config.warmup < 0:
+    if low < 1 or config.learning_rate <= 0 or config.warmup < 0 or config.dice < 0:
         raise InputError(
             "configuration: steps, batch, points, checkpoint_every, validation and learning_rate must be positive"
         )

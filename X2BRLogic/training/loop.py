@@ -9,21 +9,20 @@ import sys
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from ..errors import InputError
+from ..networks import TAU, build, load_backbone, save_model
 from ..networks.device import choose_device, device_of
-from ..networks.weights import save_model
-from ..networks.x2b import TAU, X2B
 from ..surface import logit
 from .batches import Batches, find_patients
+from .calibration import best_offset
 from .config import TrainingConfig
 
 CHECKPOINT = "checkpoint.pt"
-WEIGHTS = "x2b.safetensors"
 LOG = "log.jsonl"
 
 
@@ -31,6 +30,13 @@ def occupancy_loss(logits: Tensor, occupied: Tensor, known: Tensor) -> Tensor:
     """Binary cross-entropy, mean over the points of which the truth is known. All ``(B, N)``."""
     loss = functional.binary_cross_entropy_with_logits(logits.float(), occupied, weight=known, reduction="sum")
     return loss / known.sum().clamp(min=1.0)
+
+
+def dice_loss(logits: Tensor, occupied: Tensor, known: Tensor) -> Tensor:
+    """One minus the soft Dice coefficient over known points (Milletari et al., 3DV 2016), mean over images."""
+    inside = torch.sigmoid(logits.float()) * known
+    overlap = (inside * occupied).sum(1)
+    return 1.0 - ((2.0 * overlap + 1.0) / (inside.sum(1) + (occupied * known).sum(1) + 1.0)).mean()
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
@@ -48,7 +54,7 @@ def _autocast(device: torch.device):
 
 
 @torch.no_grad()
-def validate(model: X2B, batches: Batches) -> dict[str, float]:
+def validate(model: nn.Module, batches: Batches) -> dict[str, float]:
     """Loss, and IoU over known points at the threshold the mesh is cut at."""
     model.eval()
     device = device_of(model)
@@ -75,7 +81,7 @@ class _Checkpoint:
     def save(self, model, optimiser, step: int, config: TrainingConfig) -> None:
         state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step}
         partial = self._path.with_suffix(".partial")
-        torch.save(state | {"architecture": config.model.to_dict()}, partial)
+        torch.save(state | {"architecture": config.architecture}, partial)
         os.replace(partial, self._path)
 
     def restore(self, model, optimiser, config: TrainingConfig) -> int:
@@ -84,7 +90,7 @@ class _Checkpoint:
             return 0
         try:
             state = torch.load(self._path, map_location="cpu", weights_only=True)
-            if state["architecture"] != config.model.to_dict():
+            if state["architecture"] != config.architecture:
                 raise InputError(f"{self._path} is of another architecture; give another out folder or delete it")
             model.load_state_dict(state["model"])
             optimiser.load_state_dict(state["optimiser"])
@@ -109,7 +115,10 @@ def train(config: TrainingConfig, device: str = "auto") -> Path:
     training, validation = find_patients(config.data, config.validation)
     config.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
-    model = X2B(config.model, config.pretrained).to(target, memory_format=torch.channels_last)
+    model = build(config.system, config.architecture, config.pretrained)
+    if config.initial:
+        load_backbone(model, config.initial)
+    model = model.to(target, memory_format=torch.channels_last)
     optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
     checkpoint = _Checkpoint(config.out / CHECKPOINT)
     start = checkpoint.restore(model, optimiser, config)
@@ -127,6 +136,8 @@ def train(config: TrainingConfig, device: str = "auto") -> Path:
         with _autocast(target):
             logits = model(image.contiguous(memory_format=torch.channels_last), points)
         loss = occupancy_loss(logits, occupied, known)
+        if config.dice:
+            loss = loss + config.dice * dice_loss(logits, occupied, known)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
@@ -138,6 +149,8 @@ def train(config: TrainingConfig, device: str = "auto") -> Path:
             with open(config.out / LOG, "a", encoding="utf-8") as log:
                 log.write(json.dumps(record) + "\n")
             progress.set_postfix(loss=f"{running:.4f}", iou=f"{record['validation_iou']:.3f}")
-    weights = config.out / WEIGHTS
-    save_model(model, weights, training=config.to_dict())
+    offset, dice = best_offset(model, validation)
+    model.shift_logits(offset)
+    weights = config.out / f"{config.system}.safetensors"
+    save_model(model, weights, training=config.to_dict(), calibration={"offset": offset, "dice": dice})
     return weights

@@ -1,0 +1,97 @@
+"""The test set: people and virtual patients that a model never saw, radiographed and reconstructed."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import trimesh
+
+from .. import anatomy
+from ..dataset.deformation import UNKNOWN
+from ..dataset.subject import Subject
+from ..dataset.virtual import deform
+from ..drr import Renderer, as_radiograph, isocentre
+from ..errors import InputError
+from ..geometry import XRayGeometry
+from ..pipeline import Reconstructor
+from ..radiograph import Radiograph
+from ..surface import labels_to_mesh
+from ..volume import Volume
+from .protocol import PROTOCOLS, evaluate
+
+#: Within this of the scan's top and bottom nothing is compared: there the scan cuts the bones, mm.
+_MARGIN_MM = 4.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """An AP film of known geometry, the truth, and the box (RAS mm) in which the scan knows the truth."""
+
+    name: str
+    radiograph: Radiograph
+    truth: trimesh.Trimesh
+    region: np.ndarray
+
+
+def _case(name: str, ct: Volume, labels: Volume) -> Case:
+    geometry = XRayGeometry.from_view("AP", isocentre=isocentre(ct, labels))
+    pixels = as_radiograph(Renderer(ct).line_integrals(geometry)).astype(np.float32)
+    known = dict.fromkeys(("sid", "sod", "spacing", "view"), True)
+    mesh = labels_to_mesh(labels, anatomy.THORAX)
+    return Case(name, Radiograph(pixels, geometry, known, name), mesh, _scanned(labels, mesh))
+
+
+def _scanned(labels: Volume, mesh: trimesh.Trimesh) -> np.ndarray:
+    """The levels at which the scan covers all of the bones' breadth and depth, as a box, a margin inside the scan."""
+    unknown = labels.to_ras(np.argwhere(labels.array == UNKNOWN)[:, ::-1])
+    beside = (np.abs(unknown - mesh.bounds.mean(0)) < mesh.extents / 2)[:, :2].all(1)
+    levels = unknown[beside, 2]
+    bottom, top = labels.corners[:, 2].min(), labels.corners[:, 2].max()
+    middle = mesh.bounds[:, 2].mean()
+    bottom = max(bottom, levels[levels < middle].max(initial=-np.inf)) + _MARGIN_MM
+    top = min(top, levels[levels > middle].min(initial=np.inf)) - _MARGIN_MM
+    return np.array([[-np.inf, -np.inf, bottom], [np.inf, np.inf, top]])
+
+
+def real_case(subject: Subject) -> Case:
+    """The person as scanned."""
+    return _case(subject.name, subject.ct, subject.labels)
+
+
+def virtual_case(subject: Subject, seed: int) -> Case:
+    """A deformed copy, another one for each seed and subject."""
+    rng = np.random.default_rng((seed, zlib.crc32(subject.name.encode())))
+    ct, labels, _ = deform(subject, rng)
+    return _case(f"{subject.name} deformed {seed}", ct, labels)
+
+
+def scores(case: Case, reconstructor: Reconstructor) -> Iterator[dict]:
+    """One row of metrics a protocol; a film in which the model sees nothing is a row without metrics."""
+    row = {"name": case.name, "method": reconstructor.method}
+    try:
+        mesh = reconstructor.reconstruct(case.radiograph).mesh
+    except InputError as error:
+        yield from (row | {"protocol": protocol, "warnings": [str(error)]} for protocol in PROTOCOLS)
+        return
+    for protocol in PROTOCOLS:
+        yield row | evaluate(mesh, case.truth, protocol, region=case.region)
+
+
+def no_evidence(case: Case, others: list[Subject]) -> Iterator[dict]:
+    """What is reached without looking at the film: each other person's thorax, its box centred on this one's."""
+    for other in others:
+        mesh = labels_to_mesh(other.labels, anatomy.THORAX)
+        mesh.apply_translation(case.truth.bounds.mean(0) - mesh.bounds.mean(0))
+        for protocol in PROTOCOLS:
+            row = {"name": case.name, "method": f"no evidence: {other.name}"}
+            yield row | evaluate(mesh, case.truth, protocol, region=case.region)
+
+
+def mean_row(name: str, rows: list[dict]) -> dict:
+    """The mean of each metric over rows of one protocol; rows without it are left out."""
+    metrics = {key for row in rows for key, value in row.items() if isinstance(value, float)}
+    mean = {key: float(np.mean([row[key] for row in rows if row.get(key) is not None])) for key in sorted(metrics)}
+    return {"name": f"{name} (mean of {len(rows)})", "protocol": rows[0]["protocol"]} | mean
