@@ -55,11 +55,18 @@ system_libraries() {
     apt_install "${missing[@]}"
 }
 
+# The judge of the DICOM files that we write; without it that one test is skipped.
+dicom_validator() {
+    command -v dciodvfy >/dev/null && return
+    if can_apt; then apt_install dicom3tools; else say "note: dciodvfy is missing, its test is skipped; sudo apt-get install dicom3tools"; fi
+}
+
 make_environment
 if [ "$extra" = core ]; then
     target=.
 else
     system_libraries
+    dicom_validator
     target=".[$extra]"
 fi
 say "installing $target into $venv (the first time this fetches PyTorch: some gigabytes, some minutes)"

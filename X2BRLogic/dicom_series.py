@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pydicom
@@ -20,6 +21,8 @@ from .files import is_dicom, reason
 MIN_SLICES = 16
 #: Slices may be this much (as a fraction of the usual distance) off their even places; scanners round positions.
 SPACING_TOLERANCE = 0.05
+#: Gantries tilt by up to 30 degrees; more is no tilt.
+MAX_TILT_DEGREES = 45.0
 
 _TAGS = [
     "SeriesInstanceUID",
@@ -33,7 +36,28 @@ _TAGS = [
     "Columns",
     "NumberOfFrames",
     "SamplesPerPixel",
+    "BitsAllocated",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "PixelRepresentation",
 ]
+
+
+class Series(NamedTuple):
+    """A stack of slices.
+
+    Attributes:
+        files: in the order of k.
+        to_lps: 4x4 matrix from ``(i, j, k)`` to **LPS** mm, from Image Position and Image Orientation (Patient), DICOM
+            PS3.3 C.7.6.2.1.1; sheared where the gantry was tilted.
+        size: ``(I, J, K)``.
+        one_scale: whether all slices store their values alike: with the same sign, slope and intercept.
+    """
+
+    files: list[Path]
+    to_lps: np.ndarray
+    size: tuple[int, int, int]
+    one_scale: bool
 
 
 @contextmanager
@@ -55,16 +79,12 @@ def read_header(path: Path, tags: list[str] | None = None) -> pydicom.Dataset:
         raise InputError(f"{path} is a damaged DICOM file ({reason(error)}); export it again") from None
 
 
-def find_series(path: Path, modality: str | None = None) -> tuple[list[Path], np.ndarray, tuple[int, int, int]]:
+def find_series(path: Path, modality: str | None = None) -> Series:
     """The slices of one series, in order, and where they are.
 
     Args:
         path: a folder of slices, or one slice file: then its series, from the same folder.
         modality: what the series must be (``CT``), DICOM PS3.3 C.7.3.1.1.1.
-
-    Returns:
-        The files in the order of k; the 4x4 matrix from ``(i, j, k)`` to **LPS** mm, from Image Position and Image
-        Orientation (Patient), DICOM PS3.3 C.7.6.2.1.1; and the size ``(I, J, K)``.
 
     Raises `InputError` when there is no series, more than one, or the slices do not make an even stack.
     """
@@ -132,7 +152,7 @@ def _require_modality(path: Path, header: pydicom.Dataset, modality: str | None)
         )
 
 
-def _stack(path: Path, slices: list) -> tuple[list[Path], np.ndarray, tuple[int, int, int]]:
+def _stack(path: Path, slices: list) -> Series:
     """Sort by position along the slice normal, and refuse what is not an even stack of like slices."""
     headers = [header for _, header in slices]
     if any(int(h.get("NumberOfFrames") or 1) > 1 for h in headers):
@@ -144,13 +164,43 @@ def _stack(path: Path, slices: list) -> tuple[list[Path], np.ndarray, tuple[int,
         sizes = {(int(h.Columns), int(h.Rows)) for h in headers}
     except (AttributeError, TypeError, ValueError):
         raise InputError(f"{path}: a slice lacks its position, orientation or pixel spacing; export it again") from None
+    if not all(np.isfinite(values).all() for values in (positions, orientations, spacings)) or spacings.min() <= 0:
+        raise InputError(f"{path}: a slice's position, orientation or pixel spacing makes no sense; export it again")
     if len(sizes) > 1 or np.ptp(orientations, axis=0).max() > 1e-3 or np.ptp(spacings, axis=0).max() > 1e-3:
         raise InputError(f"{path}: the slices differ in size, orientation or spacing; export one reconstruction alone")
+    for file, header in slices:
+        _require_pixels(file, header)
+    in_plane = orientations[0].reshape(2, 3)
+    if not np.allclose(in_plane @ in_plane.T, np.eye(2), atol=1e-3):
+        raise InputError(f"{path}: the slices' rows and columns are not perpendicular; export the series again")
 
-    row, column = orientations[0, :3], orientations[0, 3:]
-    along = positions @ np.cross(row, column)
-    order = np.argsort(along, kind="stable")
-    gaps = np.diff(along[order])
+    row, column = in_plane
+    order = np.argsort(positions @ np.cross(row, column), kind="stable")
+    files = [slices[i][0] for i in order]
+    to_lps = np.eye(4)
+    to_lps[:3, 0] = row * spacings[0, 1]
+    to_lps[:3, 1] = column * spacings[0, 0]
+    to_lps[:3, 2] = _step(path, files, positions[order], np.cross(row, column), pixel=spacings[0].mean())
+    to_lps[:3, 3] = positions[order[0]]
+    columns, rows = sizes.pop()
+    scales = {(h.get("RescaleSlope"), h.get("RescaleIntercept"), h.get("PixelRepresentation")) for h in headers}
+    return Series(files, to_lps, (columns, rows, len(slices)), one_scale=len(scales) == 1)
+
+
+def _require_pixels(file: Path, header: pydicom.Dataset) -> None:
+    """Refuse a slice whose file is too short for its pixels: GDCM would fill in zeros. Packed ones GDCM checks."""
+    syntax = header.file_meta.TransferSyntaxUID
+    pixels = int(header.Rows) * int(header.Columns) * int(header.get("BitsAllocated") or 16) // 8
+    if not (syntax.is_compressed or syntax.is_deflated) and file.stat().st_size < pixels:
+        raise InputError(f"{file} is truncated: it has fewer pixels than it says; export the series again")
+
+
+def _step(path: Path, files: list[Path], positions: np.ndarray, normal: np.ndarray, pixel: float) -> np.ndarray:
+    """The step from each slice to the next, mm. Raises `InputError` unless all are the same.
+
+    With a tilted gantry it leaves the slices' normal: the table moved along the patient, the slices lie aslant.
+    """
+    gaps = np.diff(positions @ normal)
     usual = float(np.median(gaps))
     if gaps.min() < 1e-3:
         raise InputError(
@@ -159,20 +209,20 @@ def _stack(path: Path, slices: list) -> tuple[list[Path], np.ndarray, tuple[int,
     uneven = np.flatnonzero(np.abs(gaps - usual) > SPACING_TOLERANCE * usual)
     if uneven.size:
         worst = uneven[np.argmax(np.abs(gaps[uneven] - usual))]
-        files = slices[order[worst]][0].name, slices[order[worst + 1]][0].name
         raise InputError(
-            f"{path}: slices are missing or uneven: {gaps[worst]:.2f} mm between {files[0]} and {files[1]}, elsewhere "
-            f"{usual:.2f} mm; export the whole series again"
+            f"{path}: slices are missing or uneven: {gaps[worst]:.2f} mm between {files[worst].name} and "
+            f"{files[worst + 1].name}, elsewhere {usual:.2f} mm; export the whole series again"
         )
-    step = (positions[order[-1]] - positions[order[0]]) / (len(slices) - 1)
-    sideways = np.linalg.norm(step - np.dot(step, np.cross(row, column)) * np.cross(row, column))
-    if sideways > SPACING_TOLERANCE * usual:
-        raise InputError(f"{path} was scanned with a tilted gantry; resample it to an upright grid first")
-
-    to_lps = np.eye(4)
-    to_lps[:3, 0] = row * spacings[0, 1]
-    to_lps[:3, 1] = column * spacings[0, 0]
-    to_lps[:3, 2] = step
-    to_lps[:3, 3] = positions[order[0]]
-    columns, rows = sizes.pop()
-    return [slices[i][0] for i in order], to_lps, (columns, rows, len(slices))
+    step = (positions[-1] - positions[0]) / (len(files) - 1)
+    off = np.linalg.norm(positions - positions[0] - np.arange(len(files))[:, None] * step, axis=1)
+    if off.max() > SPACING_TOLERANCE * usual + 0.5 * pixel:
+        raise InputError(
+            f"{path}: {files[off.argmax()].name} lies {off.max():.1f} mm beside its place among the other slices; "
+            "export one reconstruction alone"
+        )
+    tilt = np.rad2deg(np.arccos(min(np.dot(step, normal) / np.linalg.norm(step), 1.0)))
+    if tilt > MAX_TILT_DEGREES:
+        raise InputError(
+            f"{path}: the slices lie {tilt:.0f} degrees aslant, no gantry tilts so far; export the series again"
+        )
+    return step

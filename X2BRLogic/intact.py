@@ -1,4 +1,4 @@
-"""Is a volume file whole? Before ITK reads it, what ITK leaves unchecked.
+"""Is a volume file whole? What ITK leaves unchecked.
 
 ITK fills a truncated NIfTI with zeros without a word, takes damaged gzip data in NRRD as they come, writes beyond its
 arrays when a MetaImage claims many dimensions, and frees memory twice when a compressed MetaImage is damaged.
@@ -12,11 +12,14 @@ import re
 import struct
 import zlib
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 from .errors import InputError
 from .files import suffix
 
 _CHUNK = 1 << 22
+#: Deflate packs 258 bytes into two bits at best.
+_DEFLATE_LIMIT = 1032
 _META_BYTES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "LONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8}
 
 
@@ -24,59 +27,124 @@ def require_sound_header(path: Path) -> None:
     """Before ITK parses the header. Raises `InputError`."""
     if suffix(path) in (".mha", ".mhd") and _meta_header(path)[0].get("NDims") not in ("2", "3", "4"):
         raise InputError(f"{path} is not a MetaImage of 2 to 4 dimensions, or is damaged; copy or export it again")
+    if suffix(path) in (".nii", ".nii.gz"):
+        try:
+            with _nifti_stream(path) as stream:
+                header = _NiftiHeader.read(stream)
+        except (EOFError, OSError, zlib.error, struct.error):
+            header = None
+        if header is None:
+            raise InputError(f"{path} is not a NIfTI volume, or is damaged; copy or export it again")
+        # ITK reads 1 mm where there is no spacing
+        if not all(0 < abs(step) < math.inf for n, step in zip(header.dims, header.steps, strict=True) if n > 1):
+            raise InputError(f"{path} has no voxel spacing; give the spacing in millimetres in the file's header")
 
 
-def require_all_data(path: Path) -> None:
-    """Before ITK reads the voxels: count the bytes, unpacked where they are compressed. Raises `InputError`."""
+def may_be_read_unchecked(path: Path, expected: int) -> bool:
+    """Whether ITK may read the voxels while `require_all_data` still counts: damage to a gzipped NIfTI does no harm.
+
+    Unless the file is far too small for its voxels, for which ITK would fill the memory with zeros.
+    """
+    return suffix(path) == ".nii.gz" and path.stat().st_size * _DEFLATE_LIMIT > expected
+
+
+def require_all_data(path: Path, expected: int) -> None:
+    """Count the voxels' bytes, unpacked where they are compressed. Raises `InputError`.
+
+    Args:
+        expected: bytes that the voxels take according to ITK's reading of the header.
+    """
     try:
         if suffix(path) in (".nii", ".nii.gz"):
             whole = _nifti_is_whole(path)
         elif suffix(path) in (".mha", ".mhd"):
             whole = _meta_is_whole(path)
         else:
-            whole = _nrrd_is_whole(path)
+            whole = _nrrd_is_whole(path, expected)
     except (EOFError, OSError, zlib.error, ValueError, KeyError, struct.error):
         whole = False
     if not whole:
         raise InputError(f"{path} is truncated or damaged; copy or export it again")
 
 
+class _NiftiHeader(NamedTuple):
+    """What tells a NIfTI's size: the sizes and steps along its axes, bits a voxel, and where the voxels start."""
+
+    dims: tuple[int, ...]
+    steps: tuple[float, ...]
+    bits: int
+    offset: int
+
+    @classmethod
+    def read(cls, stream: BinaryIO) -> _NiftiHeader | None:
+        """NIfTI-1 (348 bytes, magic at 344) or NIfTI-2 (540 bytes, magic at 4); ``None`` where it is neither.
+
+        ITK takes a file without the magic for an Analyze 7.5, which says nothing of where the patient lies.
+        """
+        start = stream.read(540)
+        for order in "<>":
+            if start[:4] == struct.pack(order + "i", 348) and start[344:348] == b"n+1\0":
+                rank, *dims = struct.unpack_from(order + "8h", start, 40)
+                steps = struct.unpack_from(order + "7f", start, 80)
+                bits, offset = (
+                    struct.unpack_from(order + "h", start, 72)[0],
+                    struct.unpack_from(order + "f", start, 108)[0],
+                )
+            elif start[:4] == struct.pack(order + "i", 540) and start[4:8] == b"n+2\0":
+                rank, *dims = struct.unpack_from(order + "8q", start, 16)
+                steps = struct.unpack_from(order + "7d", start, 112)
+                bits, offset = (
+                    struct.unpack_from(order + "h", start, 14)[0],
+                    struct.unpack_from(order + "q", start, 168)[0],
+                )
+            else:
+                continue
+            if 1 <= rank <= 7 and 0 <= offset < 2**40:
+                return cls(tuple(dims[:rank]), steps[:rank], bits, int(offset))
+        return None
+
+
+def _nifti_stream(path: Path) -> BinaryIO:
+    return gzip.open(path, "rb") if suffix(path) == ".nii.gz" else path.open("rb")
+
+
 def _nifti_is_whole(path: Path) -> bool:
-    """NIfTI-1 header: dim at byte 40, bitpix at 72, vox_offset at 108; gzip has a checksum of its own."""
-    opener = gzip.open if suffix(path) == ".nii.gz" else open
-    with opener(path, "rb") as stream:
-        header = stream.read(348)
-        length = len(header)
-        while chunk := stream.read(_CHUNK):
+    """Read to the end, where gzip has its checksum; but no further than a little beyond the voxels."""
+    with _nifti_stream(path) as stream:
+        header = _NiftiHeader.read(stream)
+        expected = header.offset + math.prod(header.dims) * header.bits // 8
+        if suffix(path) == ".nii":
+            return path.stat().st_size >= expected
+        stream.seek(0)
+        length = 0
+        while length <= expected + _CHUNK and (chunk := stream.read(_CHUNK)):
             length += len(chunk)
-    order = "<" if header[:4] == struct.pack("<i", 348) else ">"
-    if header[:4] != struct.pack(order + "i", 348):
-        return True  # NIfTI-2, rare: ITK's reader decides
-    dims = struct.unpack(order + "8h", header[40:56])
-    bits = struct.unpack(order + "h", header[72:74])[0]
-    offset = struct.unpack(order + "f", header[108:112])[0]
-    return length >= offset + math.prod(dims[1 : dims[0] + 1]) * bits // 8
+    return expected <= length <= expected + _CHUNK
 
 
-def _nrrd_is_whole(path: Path) -> bool:
-    """Check the gzip data that follow the header's blank line; ITK checks that there are enough."""
+def _nrrd_is_whole(path: Path, expected: int) -> bool:
+    """Check the data that follow the header's blank line, raw or packed with gzip."""
     with path.open("rb") as stream:
         header = re.match(rb"NRRD.*?\r?\n\r?\n", stream.read(1 << 16), re.DOTALL)
-    if header is None or not re.search(rb"^encoding: *gz", header[0], re.MULTILINE | re.IGNORECASE):
-        return True  # not packed, or packed in a way that checks itself
-    if re.search(rb"^(data ?file|(line|byte) ?skip):", header[0], re.MULTILINE | re.IGNORECASE):
-        return True  # the data are not where the header ends
-    return _unpack(path, header.end())[0]
+    if header is None or re.search(rb"^(data ?file|(line|byte) ?skip):", header[0], re.MULTILINE | re.IGNORECASE):
+        return True  # the data are not where the header ends; ITK looks for them
+    encoding = re.search(rb"^encoding: *(\w+)", header[0], re.MULTILINE | re.IGNORECASE)
+    if encoding is None or encoding[1].lower() not in (b"raw", b"gz", b"gzip"):
+        return True  # packed in a way that checks itself
+    if encoding[1].lower() == b"raw":
+        return path.stat().st_size - header.end() >= expected
+    return _unpacks_to(path, header.end(), expected)
 
 
-def _unpack(path: Path, offset: int) -> tuple[bool, int]:
-    """Whether the zlib or gzip data at `offset` come to their end, and how many bytes they hold; checks their sum."""
+def _unpacks_to(path: Path, offset: int, expected: int) -> bool:
+    """Whether the zlib or gzip data at `offset` come to their end after `expected` bytes; checks their sum."""
     unpacker, length = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32), 0
     with path.open("rb") as stream:
         stream.seek(offset)
-        while not unpacker.eof and (chunk := stream.read(_CHUNK)):
-            length += len(unpacker.decompress(chunk))
-    return unpacker.eof, length
+        packed = b""
+        while not unpacker.eof and length <= expected and (packed := unpacker.unconsumed_tail or stream.read(_CHUNK)):
+            length += len(unpacker.decompress(packed, _CHUNK))
+    return unpacker.eof and length == expected
 
 
 def _meta_is_whole(path: Path) -> bool:
@@ -85,10 +153,11 @@ def _meta_is_whole(path: Path) -> bool:
     if fields.get("CompressedData", "False").lower() not in ("true", "1"):
         return True
     local = fields["ElementDataFile"].upper() == "LOCAL"
-    ended, length = _unpack(path if local else path.parent / fields["ElementDataFile"], offset if local else 0)
     kind = fields["ElementType"].removeprefix("MET_")
     size = _META_BYTES.get(kind) or _META_BYTES[kind.removeprefix("U")]
-    return ended and length == math.prod(int(n) for n in fields["DimSize"].split()) * size
+    expected = math.prod(int(n) for n in fields["DimSize"].split()) * size
+    data = path if local else path.parent / fields["ElementDataFile"]
+    return _unpacks_to(data, offset if local else 0, expected)
 
 
 def _meta_header(path: Path) -> tuple[dict[str, str], int]:

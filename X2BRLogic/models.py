@@ -8,6 +8,9 @@ from pathlib import Path
 from .errors import InputError
 from .networks.weights import read_header
 
+#: The installed model with the best figures (Documentation/benchmarks/accuracy.md).
+DEFAULT_METHOD = "x2b_aligned"
+
 _HERE = Path(__file__).resolve().parent
 
 

@@ -16,7 +16,7 @@ import trimesh
 from . import __version__
 from .errors import InputError
 from .files import folder_written_whole
-from .models import weights_of
+from .models import DEFAULT_METHOD, weights_of
 from .networks import TAU, LoadedModel, load_model
 from .networks.device import choose_device
 from .preview import preview
@@ -84,17 +84,17 @@ class Reconstructor:
     Args:
         method: name of an installed model, ``x2b`` or ``x2b_aligned``.
         device: ``auto``, ``cpu`` or ``cuda``.
-        weights: another weights file than the installed one.
+        weights: a weights file instead of the installed one; it says which method it is for.
 
     Raises:
         InputError: the model is not installed, or its file is damaged or not ours.
     """
 
-    def __init__(self, method: str = "x2b", device: str = "auto", weights: str | Path | None = None):
-        self.method = method
+    def __init__(self, method: str = DEFAULT_METHOD, device: str = "auto", weights: str | Path | None = None):
         self.device = choose_device(device)
         self._weights = Path(weights) if weights else weights_of(method)
         self._model: LoadedModel = load_model(self._weights, self.device)
+        self.method: str = self._model.metadata["system"]
 
     def reconstruct(
         self, radiograph: Radiograph, progress: Progress | None = None, *, resolution: int = RESOLUTION
@@ -104,7 +104,7 @@ class Reconstructor:
         Args:
             radiograph: a frontal chest film, AP or PA.
             progress: called with a fraction 0-1 and the name of the stage that begins.
-            resolution: cells along an edge of the canonical cube, 32 times a power of two.
+            resolution: cells along an edge of the canonical cube, 64 times a power of two.
 
         Raises:
             InputError: not a frontal view, or a film in which the network sees no bone.
@@ -116,7 +116,8 @@ class Reconstructor:
             image = network_image(radiograph, self._model.network.config.image_size)
             code = self._encode(image)
         with stages.stage("surface", 0.1):
-            sampled = mise(self._field(code), resolution, tau=TAU, batch=_POINTS_A_BATCH)
+            start = self._model.network.coarse_cells
+            sampled = mise(self._field(code), resolution, start, TAU, _POINTS_A_BATCH)
             mesh = extract(sampled.grid, TAU, geometry.ray_cube_to_ras)
         with stages.stage("clean", 0.8):
             mesh = make_watertight(simplify(drop_specks(mesh, _SPECK_MM3), FACES))

@@ -6,17 +6,16 @@ import math
 import os
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from scipy.ndimage import affine_transform
 
-from .dicom_series import find_series
 from .errors import InputError
 from .files import PICTURES, VOLUMES, is_dicom, reason, require_file, suffix, written_whole
-from .intact import require_all_data, require_sound_header
+from .intact import may_be_read_unchecked, require_all_data, require_sound_header
 from .volume import Volume
 
 #: 2 GiB as int16: more than any chest CT, less than what brings a workstation down.
@@ -28,6 +27,7 @@ BONE_HU = 150
 #: Lowest value of the Hounsfield scale as scanners store it; what lies below is padding outside the scan circle.
 LOWEST_HU = -1024
 MAX_LABELS = 512
+_HIGHEST_HU = 32767
 
 _LPS_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _stderr_lock = threading.Lock()
@@ -71,7 +71,8 @@ def read_volume(path: str | os.PathLike, *, modality: str | None = None) -> Volu
         modality: what a DICOM series must be, e.g. ``CT``.
 
     Returns:
-        The values as stored, DICOM with rescale slope and intercept applied, in RAS. A 2D image has one slice.
+        The values as stored, DICOM with rescale slope and intercept applied, in RAS. A 2D image has one slice; a DICOM
+        series taken with a tilted gantry has sheared axes.
 
     Raises `InputError` for anything else: see the messages.
     """
@@ -81,13 +82,7 @@ def read_volume(path: str | os.PathLike, *, modality: str | None = None) -> Volu
     path = require_file(path)
     if is_dicom(path):
         return _read_series(path, modality)
-    reader = _open(path)
-    require_all_data(path)
-    with quiet_itk():
-        try:
-            image = reader.Execute()
-        except RuntimeError as error:
-            raise InputError(f"{path} is damaged or truncated ({reason(error)}); copy or export it again") from None
+    image = _read_whole(path, _open(path))
     if image.GetDimension() == 2:
         image = sitk.JoinSeries(image)
     while image.GetDimension() > 3:  # dimensions of 1
@@ -95,7 +90,7 @@ def read_volume(path: str | os.PathLike, *, modality: str | None = None) -> Volu
     to_lps = np.eye(4)
     to_lps[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
     to_lps[:3, 3] = image.GetOrigin()
-    return Volume(sitk.GetArrayFromImage(image), _LPS_RAS @ to_lps)
+    return _placed(path, sitk.GetArrayFromImage(image), to_lps)
 
 
 def read_ct(path: str | os.PathLike) -> Volume:
@@ -127,8 +122,11 @@ def read_ct(path: str | os.PathLike) -> Volume:
             f"{path} is no CT in Hounsfield units: its values run from {low:g} to {high:g}, a CT has air near -1000 "
             "and bone above 150; give the original CT, not a label map or a rescaled image"
         )
-    kind = np.int16 if array.dtype.kind in "iu" else np.float32
-    return Volume(np.clip(array, LOWEST_HU, 32767).astype(kind, copy=False), volume.ijk_to_ras)
+    whole = array.dtype.kind in "iu" or all((plane == np.rint(plane)).all() for plane in array)
+    kind = np.int16 if whole else np.float32  # many tools store whole units as floating-point numbers
+    if low < LOWEST_HU or high > _HIGHEST_HU:
+        array = np.clip(array, LOWEST_HU, _HIGHEST_HU)
+    return Volume(array.astype(kind, copy=False), volume.ijk_to_ras)
 
 
 def read_labels(path: str | os.PathLike) -> Volume:
@@ -166,6 +164,8 @@ def match_grid(labels: Volume, ct: Volume) -> Volume:
     same_size = labels.array.shape == ct.array.shape
     if same_size and np.abs(labels.corners - ct.corners).max() < 1e-3:
         return Volume(labels.array, ct.ijk_to_ras)
+    from scipy.ndimage import affine_transform  # slow to import, seldom needed
+
     # scipy counts axes as the array does (k, j, i), the matrices as (i, j, k)
     step = (labels.ras_to_ijk @ ct.ijk_to_ras)[:3]
     matrix, offset = step[::-1, 2::-1], step[::-1, 3]
@@ -227,19 +227,48 @@ def _open(path: Path) -> sitk.ImageFileReader:
     return reader
 
 
+def _read_whole(path: Path, reader: sitk.ImageFileReader) -> sitk.Image:
+    """The voxels, all of them: ITK takes what is missing for zeros, or worse, so `require_all_data` looks as well."""
+    bits = int(sitk.GetPixelIDValueAsString(reader.GetPixelID()).partition("-")[0])  # "16-bit signed integer"
+    expected = math.prod(reader.GetSize()) * bits // 8
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        check = beside.submit(require_all_data, path, expected)
+        if not may_be_read_unchecked(path, expected):
+            check.result()
+        with quiet_itk():
+            try:
+                image = reader.Execute()
+            except RuntimeError as error:
+                sentence = f"{path} is damaged or truncated ({reason(error)}); copy or export it again"
+                raise InputError(sentence) from None
+        check.result()
+    return image
+
+
 def _read_series(path: Path, modality: str | None) -> Volume:
-    files, to_lps, size = find_series(path, modality)
+    from .dicom_series import find_series  # so is pydicom
+
+    files, to_lps, size, one_scale = find_series(path, modality)
     if math.prod(size) > MAX_VOXELS:
         raise InputError(f"{path} has {' x '.join(map(str, size))} voxels, more than can be read; export a part of it")
     with quiet_itk():
         try:
-            # GDCM decodes and applies slope and intercept; the places come from the headers
-            array = sitk.GetArrayFromImage(sitk.ReadImage([str(f) for f in files]))
+            # GDCM decodes and applies slope and intercept; the places come from the headers. Left alone, ITK squeezes
+            # all slices into the type of the first.
+            kind = sitk.sitkUnknown if one_scale else sitk.sitkFloat32
+            array = sitk.GetArrayFromImage(sitk.ReadImage([str(f) for f in files], kind))
         except RuntimeError as error:
             raise InputError(f"{path} has a damaged slice ({reason(error)}); export the series again") from None
     if array.shape != size[::-1]:
         raise InputError(f"{path}: the slices are no greyscale images of one size; export the series again")
-    return Volume(array, _LPS_RAS @ to_lps)
+    return _placed(path, array, to_lps)
+
+
+def _placed(path: Path, array: np.ndarray, to_lps: np.ndarray) -> Volume:
+    try:
+        return Volume(array, _LPS_RAS @ to_lps)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def _require_3d(path: Path, size: tuple[int, ...]) -> None:

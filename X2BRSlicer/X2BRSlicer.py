@@ -140,7 +140,7 @@ class X2BRSlicerLogic(ScriptedLoadableModuleLogic):
 
         return scene.volumeFromRadiograph(read_radiograph(path), Path(path).stem)
 
-    def reconstruct(self, radiographNode, method="x2b", *, view=None, device="auto", progress=None):
+    def reconstruct(self, radiographNode, method="x2b_aligned", *, view=None, device="auto", progress=None):
         """Reconstruct the bones from a radiograph in the scene.
 
         `view` (AP or PA) is for a node that does not know its own; `progress` is called with a fraction and the name

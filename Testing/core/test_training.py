@@ -61,11 +61,11 @@ def config(patients, out, **settings):
 def test_deformations_do_not_fold_and_follow_their_seed():
     draws = [random_deformation(np.random.default_rng(seed), np.zeros(3)) for seed in range(40)]
     assert min(d.determinant for d in draws) > 0.25
-    # Folding is looked for anew, between the nodes, by finite differences of the interpolated map.
-    for d in draws[:5]:
-        edges = [np.diff(d.source, axis=a)[: -1 or None] for a in (2, 1, 0)]
-        cells = [e[: d.source.shape[0] - 1, : d.source.shape[1] - 1, : d.source.shape[2] - 1] for e in edges]
-        assert (np.linalg.det(np.stack(cells, -1)) > 0).all()
+    # Folding is looked for anew, cell by cell, with one-sided differences instead of central ones.
+    for d in draws:
+        nodes = d.source[:-1, :-1, :-1]
+        edges = [d.source[:-1, :-1, 1:] - nodes, d.source[:-1, 1:, :-1] - nodes, d.source[1:, :-1, :-1] - nodes]
+        assert (np.linalg.det(np.stack(edges, axis=-1)) > 0).all()
     again = random_deformation(np.random.default_rng(7), np.zeros(3))
     assert np.array_equal(again.source, draws[7].source)
     sizes = np.array([np.ptp(d.source[20, 16, :, 0]) for d in draws])

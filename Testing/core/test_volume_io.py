@@ -197,7 +197,7 @@ def test_two_scans_in_a_folder_are_listed_and_a_slice_chooses(tmp_path):
     ("settings", "word"),
     [
         ({"skip": (9,)}, "slices are missing"),
-        ({"tilt": 0.8}, "tilted"),
+        ({"tilt": 3.0}, "aslant"),
         ({"slices": 5}, "has 5 slice"),
         ({"modality": "MR"}, "no CT series"),
         ({"spacing": 0.0}, "same place"),
@@ -253,6 +253,9 @@ def test_padding_outside_the_scan_circle_becomes_air(tmp_path, ct):
     fractions = padded + np.float32(0.5)
     write_volume(tmp_path / "f.mha", Volume(fractions, ct.ijk_to_ras))
     assert read_ct(tmp_path / "f.mha").array.dtype == np.float32
+    write_volume(tmp_path / "w.mha", Volume(ct.array.astype(np.float64), ct.ijk_to_ras))
+    whole = read_ct(tmp_path / "w.mha").array
+    assert whole.dtype == np.int16 and (whole == ct.array).all()
 
 
 def test_refuses_pictures_colour_and_other_files(tmp_path, ct, shared_data):

@@ -23,9 +23,7 @@ def add_to(group) -> None:
     command.add_argument("subjects", type=Path, metavar="SUBJECTS", help="folders with ct.* and bones.* volumes")
     command.add_argument("--held-out", nargs="+", required=True, metavar="NAME", help="subjects not trained on")
     command.add_argument("--methods", nargs="+", metavar="NAME", help="installed models; default all")
-    command.add_argument(
-        "--virtual", type=count, default=8, metavar="N", help="deformed copies; default 8"
-    )
+    command.add_argument("--virtual", type=count, default=8, metavar="N", help="deformed copies; default 8")
     command.add_argument("--seed", type=int, default=1000, help="of the deformed copies; not one trained with")
     command.add_argument("--out", type=Path, metavar="DIR", help="write accuracy.csv and accuracy.md there")
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import json
+import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
-
-import numpy as np
-from PIL import Image
 
 from ..errors import InputError
 from ..files import folder_written_whole
-from .arguments import add_command, add_geometry, count, numbers, say
+from .arguments import add_command, add_geometry, count, numbers, positive, say
 
 _EXAMPLES = """\
   x2br drr chest.nii.gz --out drrs
-  x2br drr dicom_folder --labels bones.nii.gz --view LAT --out drrs
-  x2br drr chest.nii.gz --angles=-10,0,10 --size 1024 --pixel-spacing 0.45 --raw --out drrs"""
+  x2br drr dicom_folder --labels bones.nii.gz --view LAT --remove-couch --dicom --out drrs
+  x2br drr chest.nii.gz --labels bones.nii.gz --bones --out drrs
+  x2br drr chest.nii.gz --angles=-10,0,10 --size 1024 --pixel-spacing 0.45 --raw --out drrs
+  x2br drr chest.nii.gz --random 100 --seed 7 --spectrum 120 --scatter 0.4 --photons 100000 --out drrs"""
 
 
 def add_to(subparsers) -> None:
@@ -27,68 +27,154 @@ def add_to(subparsers) -> None:
     )
     command.add_argument("ct", type=Path, metavar="CT", help="NIfTI, NRRD, MetaImage, or a folder of DICOM slices")
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the images")
-    command.add_argument("--labels", type=Path, help="bone labels of the CT: aims at the bones of the thorax")
-    command.add_argument("--angles", type=numbers, default=[0.0], metavar="A,B,...", help="turns about the body axis")
-    command.add_argument("--size", type=count, default=512, help="pixels along an edge; default 512")
-    command.add_argument("--raw", action="store_true", help="also write the line integrals as NRRD")
-    add_geometry(command, spacing=0.9, sid=1800.0, sod=1500.0)
+    command.add_argument(
+        "--labels",
+        type=Path,
+        help="bone labels of the CT: aims at the bones of the thorax (1-12 left ribs, 13-24 right ribs, 25 sternum, "
+        "26 costal cartilages, 27-33 C1-C7, 34-45 T1-T12, 46-50 L1-L5, 51 sacrum, 52-57 shoulders)",
+    )
+    command.add_argument("--bones", action="store_true", help="the labelled bones alone; needs --labels")
+    command.add_argument("--remove-couch", action="store_true", help="take couch and sheets out of the CT first")
+
+    where = command.add_argument_group("geometry (degrees, mm)")
+    add_geometry(where, spacing=0.9, sid=1800.0, sod=1500.0)
+    where.add_argument("--size", type=_size, default=(512, 512), metavar="N", help="pixels, or ROWS,COLUMNS; 512")
+    where.add_argument("--isocentre", "--isocenter", type=numbers, metavar="R,A,S", help="default: bones, else body")
+    where.add_argument(
+        "--offset", type=numbers, default=[0.0, 0.0], metavar="X,Y", help="of the detector: to the image's right, down"
+    )
+    where.add_argument("--angles", type=numbers, metavar="A,B,...", help="turns about the body axis, one image each")
+    where.add_argument("--tilt", type=float, default=0.0, help="about the image's columns, after the turn")
+    where.add_argument("--roll", type=float, default=0.0, help="about the beam, last")
+
+    where.add_argument("--random", type=count, metavar="N", help="N random poses about the view; see the next two")
+    where.add_argument(
+        "--random-rotation", type=numbers, metavar="A,T,R", help="most that angle, tilt, roll change; 15,10,5"
+    )
+    where.add_argument("--random-shift", type=numbers, metavar="R,A,S", help="most that the isocentre moves; 20,20,20")
+    where.add_argument("--seed", type=_seed, default=0, help="of random poses and of noise; 0")
+
+    how = command.add_argument_group("physics and presentation")
+    beam = how.add_mutually_exclusive_group()
+    beam.add_argument("--energy", type=positive, metavar="KEV", help="effective energy of the beam, 20 to 200; 70")
+    beam.add_argument("--spectrum", type=positive, metavar="KVP", help="a tube's spectrum, 40 to 150 kV; needs SpekPy")
+    how.add_argument("--scatter", type=float, default=0.0, metavar="F", help="its share of the signal, 0 to 0.95; 0")
+    how.add_argument("--photons", type=positive, metavar="N", help="per pixel in the open beam: adds noise")
+    how.add_argument("--clahe", action="store_true", help="equalise the pictures' local contrast (not --raw)")
+    how.add_argument("--raw", action="store_true", help="also write the line integrals as NRRD")
+    how.add_argument("--dicom", action="store_true", help="also write DICOM (DX), of nobody")
 
 
 def run(options: argparse.Namespace) -> dict:
     """Render, and write 16-bit PNG with ``geometry.json``."""
-    from ..drr import Renderer, as_radiograph, isocentre
-    from ..geometry import XRayGeometry
-    from ..volume import Volume
-    from ..volume_io import match_grid, read_ct, read_labels, write_volume
+    from ..volume_io import match_grid, read_ct, read_labels
 
-    if options.size > 8192:
-        raise InputError(f"--size {options.size} is more than 8192 pixels; a detector has fewer")
+    loading = threading.Thread(target=_load_kernels)
+    loading.start()
+    if options.bones and not options.labels:
+        raise InputError("--bones needs the bones' labels; give --labels")
     start = time.perf_counter()
     ct = read_ct(options.ct)
     labels = match_grid(read_labels(options.labels), ct) if options.labels else None
-    centre = isocentre(ct, labels)
-    seconds_reading = time.perf_counter() - start
+    loading.join()
     say(f"read {options.ct.name}: {' x '.join(map(str, ct.array.shape[::-1]))} voxels")
+    seconds = {"read": time.perf_counter() - start, "prepare": 0.0, "render": 0.0, "write": 0.0}
 
-    geometries: dict[str, XRayGeometry] = {}
-    for angle in options.angles:
-        turned = f"_{angle:+g}" if angle else ""
-        geometries[f"drr_{options.view.lower()}{turned}.png"] = XRayGeometry.from_view(
-            options.view,
-            angle=angle,
-            sid=options.sid,
-            sod=options.sod,
-            shape=(options.size, options.size),
-            spacing=(options.pixel_spacing, options.pixel_spacing),
-            isocentre=centre,
-        )
-    renderer = Renderer(ct)
+    from ..drr import DrrWriter, Exposure, ImagingChain, bones_only, isocentre, remove_couch
+
     start = time.perf_counter()
-    images = {name: renderer.line_integrals(geometry) for name, geometry in geometries.items()}
-    seconds_rendering = time.perf_counter() - start
-    if not all(image.any() for image in images.values()):
-        raise InputError("the detector misses the patient; use a larger --size or --pixel-spacing")
+    poses, detector = _poses(options), _detector(options)
+    beam = {"energy_kev": options.energy} if options.energy else {"kvp": options.spectrum}
+    exposure = Exposure(scatter=options.scatter, photons=options.photons, seed=options.seed, **beam)
+    if options.remove_couch:
+        ct = remove_couch(ct)
+    centre = _three(options.isocentre, "--isocentre") if options.isocentre else isocentre(ct, labels)
+    if options.bones:
+        ct = bones_only(ct, labels)
+    chain = ImagingChain(ct, exposure)
+    seconds["prepare"] = time.perf_counter() - start
+
+    images = []
+    record = {"exposure": exposure.to_dict()}
     with folder_written_whole(options.out) as partial:
-        for name, image in images.items():
-            Image.fromarray(as_radiograph(image)).save(partial / name)
-            if options.raw:
-                # As one slice, [k, j, i] = [1, rows, columns], where the detector is.
-                write_volume((partial / name).with_suffix(".nrrd"), Volume(image[None], geometries[name].pixel_to_ras))
-        placed = {"images": {name: geometry.to_dict() for name, geometry in geometries.items()}}
-        if options.raw:
-            placed["images"] |= {str(Path(n).with_suffix(".nrrd")): g.to_dict() for n, g in geometries.items()}
-        (partial / "geometry.json").write_text(json.dumps(placed, indent=2) + "\n", encoding="utf-8")
+        writer = DrrWriter(partial, raw=options.raw, dicom=options.dicom, clahe=options.clahe)
+        for number, pose in enumerate(poses):
+            start = time.perf_counter()
+            geometry = pose.geometry(detector, centre)
+            image = chain.line_integrals(geometry, number)
+            rendered = time.perf_counter()
+            images.append(writer.add(f"drr_{pose.name}", image, geometry, record))
+            seconds["render"] += rendered - start
+            seconds["write"] += time.perf_counter() - rendered
+        writer.finish(beside=options.out)
     return {
         "out": str(options.out),
-        "images": list(images),
-        "isocentre_ras_mm": np.round(centre, 3).tolist(),
-        "seconds": {"read": round(seconds_reading, 4), "render": round(seconds_rendering, 4)},
+        "images": images,
+        "isocentre_ras_mm": [round(float(value), 3) for value in centre],
+        "exposure": exposure.to_dict(),
+        "seconds": {stage: round(value, 4) for stage, value in seconds.items()},
     }
+
+
+def _load_kernels() -> None:
+    """Numba and the compiled kernels take half a second to load: done beside the reading of the CT."""
+    import numpy as np
+
+    from ..drr import RayTracer
+    from ..geometry import XRayGeometry
+    from ..volume import Volume
+
+    RayTracer(Volume(np.zeros((1, 1, 1), dtype=np.int16), np.eye(4))).integrate(XRayGeometry(shape=(1, 1)))
 
 
 def tell(result: dict) -> str:
     """The result in words."""
-    return (
-        f"{len(result['images'])} radiograph(s) in {result['out']}: {', '.join(result['images'])} "
-        f"(rendered in {result['seconds']['render']:.2f} s)"
-    )
+    images = result["images"]
+    listed = ", ".join(images) if len(images) <= 6 else f"{images[0]} to {images[-1]}"
+    return f"{len(images)} radiograph(s) in {result['out']}: {listed} (rendered in {result['seconds']['render']:.2f} s)"
+
+
+def _poses(options: argparse.Namespace) -> Iterable:
+    from ..drr import Pose, PoseRange, random_poses, series
+
+    if not options.random:
+        if options.random_rotation or options.random_shift:
+            raise InputError("--random-rotation and --random-shift need --random; give the number of poses")
+        return series(options.view, options.angles or [0.0], tilt=options.tilt, roll=options.roll)
+    if options.angles:
+        raise InputError("--angles and --random exclude each other; give one of them")
+    spread = PoseRange()
+    angle, tilt, roll = _three(options.random_rotation or [spread.angle, spread.tilt, spread.roll], "--random-rotation")
+    shift = _three(options.random_shift or list(spread.shift), "--random-shift")
+    about = Pose(options.view.lower(), options.view, tilt=options.tilt, roll=options.roll)
+    return random_poses(about, options.random, options.seed, PoseRange(angle, tilt, roll, tuple(shift)))
+
+
+def _detector(options: argparse.Namespace):
+    from ..drr import Detector
+
+    if len(options.offset) != 2:
+        raise InputError("--offset takes two numbers, such as 10,-5")
+    spacing = (options.pixel_spacing, options.pixel_spacing)
+    return Detector(options.sid, options.sod, options.size, spacing, tuple(options.offset))
+
+
+def _three(values: list[float], option: str) -> list[float]:
+    if len(values) != 3:
+        raise InputError(f"{option} takes three numbers, such as 10,-5,0")
+    return values
+
+
+def _size(text: str) -> tuple[int, int]:
+    """``N`` or ``ROWS,COLUMNS``, for argparse."""
+    edges = [count(part) for part in text.split(",")]
+    if len(edges) > 2:
+        raise argparse.ArgumentTypeError(f"{text!r} is not N or ROWS,COLUMNS")
+    return edges[0], edges[-1]
+
+
+def _seed(text: str) -> int:
+    """A whole number from 0, for argparse."""
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)

@@ -11,9 +11,9 @@ import traceback
 
 from .. import __version__
 from ..errors import InputError
-from . import dataset, drr, evaluate, models, reconstruct, train
+from . import bench, dataset, drr, evaluate, models, reconstruct, train
 
-_COMMANDS = (drr, reconstruct, evaluate, train, dataset, models)
+_COMMANDS = (drr, reconstruct, evaluate, train, dataset, models, bench)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -21,8 +21,8 @@ def add_to(subparsers) -> None:
     )
     command.add_argument("radiograph", type=Path, metavar="RADIOGRAPH", help="PNG, JPEG, TIFF, DICOM, NRRD, NIfTI, MHA")
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
-    command.add_argument("--method", default="x2b", help="an installed model (x2br models); default x2b")
-    command.add_argument("--weights", type=Path, help="another weights file than the installed one")
+    command.add_argument("--method", help="an installed model (x2br models); default x2b_aligned, the best")
+    command.add_argument("--weights", type=Path, help="a weights file, instead of an installed model")
     command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
     add_geometry(command, spacing=None, sid=None, sod=None)
 
@@ -37,10 +37,11 @@ def run(options: argparse.Namespace) -> dict:
     )
     for warning in radiograph.warnings:
         say(f"x2br: warning: {warning}")
+    from ..models import DEFAULT_METHOD
     from ..pipeline import Reconstructor
 
     start = time.perf_counter()
-    reconstructor = Reconstructor(options.method, options.device, options.weights)
+    reconstructor = Reconstructor(options.method or DEFAULT_METHOD, options.device, options.weights)
     loading = time.perf_counter() - start
     reconstruction = reconstructor.reconstruct(
         radiograph, progress=lambda fraction, stage: say(f"{fraction:4.0%} {stage}")

@@ -47,12 +47,3 @@ def isocentre(ct: Volume, labels: Volume | None = None) -> np.ndarray:
     if not mask.any():
         raise InputError("the CT shows no body: every voxel is air; check that its values are Hounsfield units")
     return ct.mask_bounds(mask).mean(0)
-
-
-def as_radiograph(line_integrals: np.ndarray) -> np.ndarray:
-    """Line integrals to 16-bit pixels as a radiologist sees them: bone bright, linear in attenuation.
-
-    The range runs from zero attenuation to the image's 99.9th percentile. uint16, the same shape.
-    """
-    top = max(float(np.percentile(line_integrals, 99.9)), 1e-6)
-    return np.round(np.clip(line_integrals / top, 0.0, 1.0) * 65535.0).astype(np.uint16)

@@ -48,6 +48,63 @@ def running_sums(values, axis, offset, sums):
 
 
 @njit(inline="always")
+def enter_grid(source, size, d0, d1, d2):
+    """Where a ray from the source by (d0, d1, d2) enters the grid, and its first crossings of planes.
+
+    Rays through values and rays through labels both start here, so that they agree to the pixel.
+
+    Returns:
+        hit: whether it crosses the grid at all; the rest means nothing otherwise.
+        w, end: main coordinates between which it does, growing; u and v are linear in w.
+        iu, iv: the column of voxels at w.
+        next_u, next_v: w of the next crossing of a u-plane and of a v-plane.
+        step_u, step_v: distance in w between such crossings.
+        turn_u, turn_v: what a crossing adds to iu and iv.
+    """
+    # Clip the segment source-pixel (a from 0 to 1) to the grid.
+    enter, leave = 0.0, 1.0
+    for axis in range(3):
+        d = d0 if axis == 0 else (d1 if axis == 1 else d2)
+        if d == 0.0:
+            if not 0.0 <= source[axis] < size[axis]:
+                leave = -1.0
+        else:
+            near = -source[axis] / d
+            far = (size[axis] - source[axis]) / d
+            enter = max(enter, min(near, far))
+            leave = min(leave, max(near, far))
+    if leave <= enter or d0 == 0.0:
+        return False, 0.0, 0.0, 0, 0, 0.0, 0.0, 0.0, 0.0, 0, 0
+    su, sv = d1 / d0, d2 / d0
+    w = source[0] + enter * d0
+    end = source[0] + leave * d0
+    if d0 < 0.0:
+        w, end = end, w
+    w = max(w, 0.0)
+    end = min(end, float(size[0]))
+    u = source[1] + (w - source[0]) * su
+    v = source[2] + (w - source[0]) * sv
+    iu = min(max(int(u), 0), size[1] - 1)
+    iv = min(max(int(v), 0), size[2] - 1)
+    step_u = math.inf if su == 0.0 else abs(1.0 / su)
+    step_v = math.inf if sv == 0.0 else abs(1.0 / sv)
+    turn_u, turn_v = 1 if su > 0.0 else -1, 1 if sv > 0.0 else -1
+    next_u = math.inf if su == 0.0 else w + ((iu + (su > 0.0)) - u) / su
+    next_v = math.inf if sv == 0.0 else w + ((iv + (sv > 0.0)) - v) / sv
+    return True, w, end, iu, iv, next_u, next_v, step_u, step_v, turn_u, turn_v
+
+
+@njit(inline="always")
+def mm_per_step(scale, su, sv):
+    """Millimetres for one unit of w on a ray along (1, su, sv); `scale`: 3x3, voxel coordinates to mm."""
+    length = 0.0
+    for axis in range(3):
+        mm = scale[axis, 0] + scale[axis, 1] * su + scale[axis, 2] * sv
+        length += mm * mm
+    return math.sqrt(length)
+
+
+@njit(inline="always")
 def _until(flat, base, stride, size, w):
     """The integral of one column from its start to the coordinate `w`."""
     n = min(int(w), size - 1)
@@ -77,39 +134,10 @@ def line_integrals(flat, size, stride, source, origin, column_step, row_step, sc
             d0 = origin[0] + row * row_step[0] + column * column_step[0] - source[0]
             d1 = origin[1] + row * row_step[1] + column * column_step[1] - source[1]
             d2 = origin[2] + row * row_step[2] + column * column_step[2] - source[2]
-            # Clip the segment source-pixel (a from 0 to 1) to the grid.
-            enter, leave = 0.0, 1.0
-            for axis in range(3):
-                d = d0 if axis == 0 else (d1 if axis == 1 else d2)
-                if d == 0.0:
-                    if not 0.0 <= source[axis] < size[axis]:
-                        leave = -1.0
-                else:
-                    near = -source[axis] / d
-                    far = (size[axis] - source[axis]) / d
-                    enter = max(enter, min(near, far))
-                    leave = min(leave, max(near, far))
-            if leave <= enter or d0 == 0.0:
+            hit, w, end, iu, iv, next_u, next_v, step_u, step_v, turn_u, turn_v = enter_grid(source, size, d0, d1, d2)
+            if not hit:
                 image[row, column] = 0.0
                 continue
-            # Walk with the main coordinate w growing; u and v are linear in w.
-            su, sv = d1 / d0, d2 / d0
-            w = source[0] + enter * d0
-            end = source[0] + leave * d0
-            if d0 < 0.0:
-                w, end = end, w
-            w = max(w, 0.0)
-            end = min(end, float(size[0]))
-            u = source[1] + (w - source[0]) * su
-            v = source[2] + (w - source[0]) * sv
-            iu = min(max(int(u), 0), size[1] - 1)
-            iv = min(max(int(v), 0), size[2] - 1)
-            # w of the next crossing of a u-plane and of a v-plane, and the distance between crossings.
-            step_u = math.inf if su == 0.0 else abs(1.0 / su)
-            step_v = math.inf if sv == 0.0 else abs(1.0 / sv)
-            turn_u, turn_v = 1 if su > 0.0 else -1, 1 if sv > 0.0 else -1
-            next_u = math.inf if su == 0.0 else w + ((iu + (su > 0.0)) - u) / su
-            next_v = math.inf if sv == 0.0 else w + ((iv + (sv > 0.0)) - v) / sv
             base = iu * stride[1] + iv * stride[2]
             total = -_until(flat, base, stride[0], size[0], w)
             while True:
@@ -134,12 +162,7 @@ def line_integrals(flat, size, stride, source, origin, column_step, row_step, sc
                 total -= _until(flat, base, stride[0], size[0], stop)
             if end >= 0.0:
                 total += _until(flat, base, stride[0], size[0], end)
-            # Millimetres for one unit of w.
-            length = 0.0
-            for axis in range(3):
-                mm = scale[axis, 0] + scale[axis, 1] * su + scale[axis, 2] * sv
-                length += mm * mm
-            image[row, column] = total * math.sqrt(length)
+            image[row, column] = total * mm_per_step(scale, d1 / d0, d2 / d0)
 
 
 def sums_type(values: np.ndarray) -> np.dtype:

@@ -1,4 +1,4 @@
-"""The systems by name. Each is a network with `encode`, `decode` and `shift_logits`, and its configuration."""
+"""The systems by name: networks with `encode`, `decode`, `shift_logits` and `coarse_cells`, and their settings."""
 
 from __future__ import annotations
 

@@ -44,6 +44,9 @@ class X2BConfig:
 class X2B(nn.Module):
     """Radiograph ``(B, 1, S, S)`` in [0, 1] and ray-cube points ``(B, N, 3)`` to occupancy logits ``(B, N)``."""
 
+    #: Cells along an edge from which the surface is searched: the paper's.
+    coarse_cells = 32
+
     def __init__(self, config: X2BConfig, pretrained: bool = False):
         super().__init__()
         self.config = config

@@ -62,6 +62,10 @@ class _Merge(nn.Module):
 class X2BAligned(nn.Module):
     """Radiograph ``(B, 1, S, S)`` in [0, 1] and ray-cube points ``(B, N, 3)`` to occupancy logits ``(B, N)``."""
 
+    #: Cells along an edge from which the surface is searched: twice the paper's, since a point costs next to nothing
+    #: here and a rib is thinner than a cell of the 32.
+    coarse_cells = 64
+
     def __init__(self, config: X2BAlignedConfig, pretrained: bool = False):
         super().__init__()
         self.config = config
