@@ -156,6 +156,17 @@ def test_a_ct_and_its_reoriented_flipped_cropped_twins_give_one_image(noise):
         assert np.allclose(RayTracer(twin).integrate(geometry), image, rtol=1e-5, atol=1e-2), name
 
 
+def test_memory_that_is_used_again_keeps_nothing_of_the_last_ct(noise):
+    geometry = XRayGeometry(sid=700, sod=500, shape=(20, 20), spacing=(6, 6))
+    brighter = Volume(noise.array + np.int16(500), noise.ijk_to_ras)
+    expected = [RayTracer(volume).integrate(geometry) for volume in (noise, brighter)]
+    first, second = RayTracer(noise), RayTracer(brighter)  # both alive: neither may have the other's memory
+    again = [first.integrate(geometry), second.integrate(geometry), first.integrate(geometry)]
+    assert all(np.array_equal(a, b) for a, b in zip(again, [*expected, expected[0]], strict=True))
+    del first, second
+    assert np.array_equal(RayTracer(noise).integrate(geometry), expected[0])
+
+
 def test_the_isocentre_is_that_of_the_thoracic_bones(noise):
     labels = np.zeros(noise.array.shape, np.uint8)
     labels[5, 6, 7] = 1

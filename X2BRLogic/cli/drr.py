@@ -69,10 +69,9 @@ def run(options: argparse.Namespace) -> dict:
     """Render, and write 16-bit PNG with ``geometry.json``."""
     from ..volume_io import match_grid, read_ct, read_labels
 
+    _check(options)
     loading = threading.Thread(target=_load_kernels)
     loading.start()
-    if options.bones and not options.labels:
-        raise InputError("--bones needs the bones' labels; give --labels")
     start = time.perf_counter()
     ct = read_ct(options.ct)
     labels = match_grid(read_labels(options.labels), ct) if options.labels else None
@@ -88,7 +87,7 @@ def run(options: argparse.Namespace) -> dict:
     exposure = Exposure(scatter=options.scatter, photons=options.photons, seed=options.seed, **beam)
     if options.remove_couch:
         ct = remove_couch(ct)
-    centre = _three(options.isocentre, "--isocentre") if options.isocentre else isocentre(ct, labels)
+    centre = options.isocentre if options.isocentre else isocentre(ct, labels)
     if options.bones:
         ct = bones_only(ct, labels)
     chain = ImagingChain(ct, exposure)
@@ -134,18 +133,30 @@ def tell(result: dict) -> str:
     return f"{len(images)} radiograph(s) in {result['out']}: {listed} (rendered in {result['seconds']['render']:.2f} s)"
 
 
+def _check(options: argparse.Namespace) -> None:
+    """Options that exclude or need each other are told before the CT is read."""
+    if options.bones and not options.labels:
+        raise InputError("--bones needs the bones' labels; give --labels")
+    if not options.random and (options.random_rotation or options.random_shift):
+        raise InputError("--random-rotation and --random-shift need --random; give the number of poses")
+    if options.random and options.angles:
+        raise InputError("--angles and --random exclude each other; give one of them")
+    if len(options.offset) != 2:
+        raise InputError("--offset takes two numbers, such as 10,-5")
+    for option in ("isocentre", "random_rotation", "random_shift"):
+        values = getattr(options, option)
+        if values is not None and len(values) != 3:
+            raise InputError(f"--{option.replace('_', '-')} takes three numbers, such as 10,-5,0")
+
+
 def _poses(options: argparse.Namespace) -> Iterable:
     from ..drr import Pose, PoseRange, random_poses, series
 
     if not options.random:
-        if options.random_rotation or options.random_shift:
-            raise InputError("--random-rotation and --random-shift need --random; give the number of poses")
         return series(options.view, options.angles or [0.0], tilt=options.tilt, roll=options.roll)
-    if options.angles:
-        raise InputError("--angles and --random exclude each other; give one of them")
     spread = PoseRange()
-    angle, tilt, roll = _three(options.random_rotation or [spread.angle, spread.tilt, spread.roll], "--random-rotation")
-    shift = _three(options.random_shift or list(spread.shift), "--random-shift")
+    angle, tilt, roll = options.random_rotation or (spread.angle, spread.tilt, spread.roll)
+    shift = options.random_shift or spread.shift
     about = Pose(options.view.lower(), options.view, tilt=options.tilt, roll=options.roll)
     return random_poses(about, options.random, options.seed, PoseRange(angle, tilt, roll, tuple(shift)))
 
@@ -153,16 +164,8 @@ def _poses(options: argparse.Namespace) -> Iterable:
 def _detector(options: argparse.Namespace):
     from ..drr import Detector
 
-    if len(options.offset) != 2:
-        raise InputError("--offset takes two numbers, such as 10,-5")
     spacing = (options.pixel_spacing, options.pixel_spacing)
     return Detector(options.sid, options.sod, options.size, spacing, tuple(options.offset))
-
-
-def _three(values: list[float], option: str) -> list[float]:
-    if len(values) != 3:
-        raise InputError(f"{option} takes three numbers, such as 10,-5,0")
-    return values
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import NamedTuple
 
 import numpy as np
@@ -51,6 +52,24 @@ def element_strides(array: np.ndarray, order: list[int]) -> np.ndarray:
     return np.array([array.strides[2 - a] // array.itemsize for a in order], dtype=np.int64)
 
 
+#: Memory of running sums that no tracer uses any more, at most one block: the next CT is about as large as the last,
+#: and to get fresh pages from the system can take longer than to fill them.
+_spare: list[np.ndarray] = []
+
+
+def _borrow(shape: tuple[int, ...], kind: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """An array of undefined content, and the block of bytes that it lies in."""
+    size = int(np.prod(shape)) * kind.itemsize
+    block = _spare.pop() if _spare else None
+    if block is None or not size <= block.size <= 2 * size:
+        block = np.empty(size, dtype=np.uint8)
+    return block[:size].view(kind).reshape(shape), block
+
+
+def _give_back(block: np.ndarray) -> None:
+    _spare[:] = [block]
+
+
 class RayTracer:
     """Line integrals of ``max(value + offset, 0)`` along the rays of any number of geometries.
 
@@ -71,7 +90,8 @@ class RayTracer:
             values = self._volume.array
             shape = list(values.shape)
             shape[axis] += 1
-            sums = np.empty(shape, dtype=siddon.sums_type(values))
+            sums, block = _borrow(tuple(shape), siddon.sums_type(values))
+            weakref.finalize(self, _give_back, block)
             siddon.running_sums(values, axis, sums.dtype.type(self._offset), sums)
             self._sums[axis] = sums
         return self._sums[axis]
