@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from Testing.siddon import crossed_voxels
 from X2BRLogic.drr import RayTracer, Renderer, as_radiograph, isocentre
 from X2BRLogic.drr.attenuation import water_attenuation
 from X2BRLogic.errors import InputError
@@ -16,20 +17,9 @@ from X2BRLogic.volume_io import read_ct, read_labels, write_volume
 
 
 def plain_siddon(volume: Volume, source, target) -> float:
-    """The textbook: all crossings of all planes, sorted; each piece weighted by the voxel at its middle. float64."""
-    a, b = volume.to_ijk(np.stack([source, target])) + 0.5
-    size = np.array(volume.array.shape[::-1])
-    cuts = [np.array([0.0, 1.0])]
-    for axis in range(3):
-        if a[axis] != b[axis]:
-            cuts.append((np.arange(size[axis] + 1) - a[axis]) / (b[axis] - a[axis]))
-    cuts = np.unique(np.clip(np.concatenate(cuts), 0, 1))
-    middle = a + (0.5 * (cuts[1:] + cuts[:-1]))[:, None] * (b - a)
-    index = np.floor(middle).astype(int)
-    inside = ((index >= 0) & (index < size)).all(1)
-    i, j, k = index[inside].T
-    lengths = np.diff(cuts)[inside] * np.linalg.norm(np.asarray(target) - source)
-    return float((np.maximum(volume.array[k, j, i].astype(float), 0) * lengths).sum())
+    """The line integral of the volume's positive values, as the textbook says."""
+    values, enters, leaves = crossed_voxels(volume, source, target)
+    return float((np.maximum(values.astype(float), 0) * (leaves - enters)).sum())
 
 
 def matrix(spacing, origin, rotation=None):

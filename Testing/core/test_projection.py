@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from Testing.siddon import crossed_voxels
 from X2BRLogic import anatomy
 from X2BRLogic.drr import RayTracer, isocentre, project_labels, ray_cosines
 from X2BRLogic.drr.project import BETWEEN_RAYS, NOT_LABELLED, OUTSIDE
@@ -25,19 +26,8 @@ def ray_directions(geometry):
 
 
 def textbook(volume, source, target):
-    """By label: first entry, last exit, length in mm. All crossings of all planes, sorted (Siddon 1985), float64."""
-    a, b = volume.to_ijk(np.stack([source, target])) + 0.5
-    size = np.array(volume.array.shape[::-1])
-    cuts = [np.array([0.0, 1.0])]
-    for axis in range(3):
-        if a[axis] != b[axis]:
-            cuts.append((np.arange(size[axis] + 1) - a[axis]) / (b[axis] - a[axis]))
-    cuts = np.unique(np.clip(np.concatenate(cuts), 0, 1))
-    index = np.floor(a + (0.5 * (cuts[1:] + cuts[:-1]))[:, None] * (b - a)).astype(int)
-    inside = ((index >= 0) & (index < size)).all(1)
-    i, j, k = index[inside].T
-    values, mm = volume.array[k, j, i], np.linalg.norm(np.asarray(target) - source)
-    start, stop = cuts[:-1][inside] * mm, cuts[1:][inside] * mm
+    """By label: first entry, last exit, length in mm, as the textbook says."""
+    values, start, stop = crossed_voxels(volume, source, target)
     return {
         int(v): (start[values == v][0], stop[values == v][-1], (stop - start)[values == v].sum())
         for v in np.unique(values)
