@@ -1,17 +1,27 @@
-"""``x2br reconstruct``: a radiograph to the bones of the thorax."""
+"""``x2br reconstruct``: a radiograph, or a folder of them, to the bones of the thorax."""
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections import deque
 from pathlib import Path
 
-from .arguments import add_command, add_geometry, say
+from ..errors import InputError
+from .arguments import add_command, add_geometry, count, say
 
 _EXAMPLES = """\
   x2br reconstruct Resources/SampleData/chest_ap.png --out result
   x2br reconstruct film.dcm --out result --json
-  x2br reconstruct film.png --view PA --pixel-spacing 0.55 --sid 1800 --sod 1550 --out result"""
+  x2br reconstruct film.png --view PA --pixel-spacing 0.55 --sid 1800 --sod 1550 --out result
+  x2br reconstruct films --out results                  # a folder: results/results.csv, and a folder for each film
+  x2br reconstruct films --out results --scheduler tcp://10.0.0.1:8786
+
+Of a folder, films that fail are listed with their reason and skipped, and the same command goes on where it was
+interrupted. Exit status 0 if any film was reconstructed (now or before), 2 if none was; --json counts the failed."""
+
+
+_PACE = 11
 
 
 def add_to(subparsers) -> None:
@@ -19,16 +29,28 @@ def add_to(subparsers) -> None:
     command = add_command(
         subparsers, "reconstruct", run, tell, "Reconstruct the bones of the thorax from one radiograph.", _EXAMPLES
     )
-    command.add_argument("radiograph", type=Path, metavar="RADIOGRAPH", help="PNG, JPEG, TIFF, DICOM, NRRD, NIfTI, MHA")
+    command.add_argument(
+        "radiograph", type=Path, metavar="RADIOGRAPH", help="PNG, JPEG, TIFF, DICOM, NRRD, NIfTI, MHA; or a folder"
+    )
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     command.add_argument("--method", help="an installed model (x2br models); default x2b_aligned, the best")
     command.add_argument("--weights", type=Path, help="a weights file, instead of an installed model")
     command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
+    command.add_argument(
+        "--resolution", type=count, metavar="N", help="cells along an edge, 64 times a power of two; default 128"
+    )
     add_geometry(command, spacing=None, sid=None, sod=None)
+    folder = command.add_argument_group("a folder of radiographs")
+    folder.add_argument("--workers", type=count, metavar="N", help="processes on this machine; default what pays")
+    folder.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster instead, such as tcp://10.0.0.1:8786")
 
 
 def run(options: argparse.Namespace) -> dict:
-    """Read, reconstruct and write; the summary."""
+    """Read, reconstruct and write; the summary, or of a folder the table."""
+    if options.radiograph.is_dir():
+        return _run_folder(options)
+    if options.workers or options.scheduler:
+        raise InputError("--workers and --scheduler are for a folder of radiographs; leave them out for one")
     from ..radiograph import read_radiograph
 
     # The input is looked at before the network is loaded: a wrong file is told at once.
@@ -39,20 +61,131 @@ def run(options: argparse.Namespace) -> dict:
         say(f"x2br: warning: {warning}")
     from ..models import DEFAULT_METHOD
     from ..pipeline import Reconstructor
+    from ..reconstruction import RESOLUTION
 
     start = time.perf_counter()
     reconstructor = Reconstructor(options.method or DEFAULT_METHOD, options.device, options.weights)
     loading = time.perf_counter() - start
     reconstruction = reconstructor.reconstruct(
-        radiograph, progress=lambda fraction, stage: say(f"{fraction:4.0%} {stage}")
+        radiograph,
+        progress=lambda fraction, stage: say(f"{fraction:4.0%} {stage}"),
+        resolution=options.resolution or RESOLUTION,
     )
     reconstruction.summary["seconds"]["load model"] = round(loading, 4)
     written = reconstruction.save(options.out)
     return reconstruction.summary | {"out": {name: str(path) for name, path in written.items()}}
 
 
+def _run_folder(options: argparse.Namespace) -> dict:
+    from ..batch import TABLE, find_films, helpful_workers, reconstruct_films, write_table
+    from ..reconstruction import NOTICE
+
+    start = time.perf_counter()
+    if options.scheduler and options.workers:
+        raise InputError("--workers and --scheduler exclude each other: a cluster has its own; give one of them")
+    if options.out.resolve() == options.radiograph.resolve():
+        raise InputError(f"{options.out} is the folder of the radiographs; give another one for the results")
+    films = find_films(options.radiograph, options.out)
+    request = _request(options)
+    _make_folder(options.out)
+    workers = options.workers or helpful_workers(len(films), request.device)
+    rows, clock = [], _Clock(len(films), workers)
+    try:
+        for row in reconstruct_films(
+            options.radiograph, films, options.out, request, workers=workers, scheduler=options.scheduler
+        ):
+            rows.append(row)
+            how = f"{row.seconds:.1f} s" if row.status == "done" else row.reason or row.status
+            say(f"[{len(rows)}/{len(films)}] {row.film}: {how}{clock.left(len(rows), row.status)}")
+    finally:  # interrupted, the table says how far it came
+        write_table(options.out / TABLE, rows)
+    counts = {status: sum(row.status == status for row in rows) for status in ("done", "kept", "failed")}
+    if counts["failed"] == len(rows):
+        raise InputError(f"none of {len(rows)} radiograph(s) could be reconstructed; {options.out / TABLE} says why")
+    return {
+        "notice": NOTICE,
+        "table": str(options.out / TABLE),
+        **counts,
+        "workers": None if options.scheduler else workers,
+        "seconds": round(time.perf_counter() - start, 2),
+        "films": [vars(row) for row in sorted(rows, key=lambda row: row.film)],
+    }
+
+
+def _request(options: argparse.Namespace):
+    from ..batch import Request
+    from ..models import DEFAULT_METHOD, weights_of
+    from ..networks import read_header
+    from ..reconstruction import RESOLUTION
+
+    method = options.method or DEFAULT_METHOD
+    weights = options.weights or weights_of(method)
+    read_header(weights)  # wrong weights are told at once, and not once for each film
+    return Request(
+        method,
+        weights.resolve(),
+        options.device,
+        options.resolution or RESOLUTION,
+        options.view,
+        options.pixel_spacing,
+        options.sid,
+        options.sod,
+    )
+
+
+def _make_folder(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; give a folder for the results")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write to {out}: {error.strerror}; check the folder and your permissions") from None
+
+
+class _Clock:
+    """How long the rest takes, at the pace of the last films: those that took work, for keeping one takes none."""
+
+    def __init__(self, films: int, workers: int):
+        self._films, self._workers = films, workers
+        self._finished = deque([time.monotonic()], maxlen=_PACE * workers)
+
+    def left(self, rows: int, status: str) -> str:
+        if status == "kept":  # these come first
+            self._finished[-1] = time.monotonic()
+            return ""
+        self._finished.append(time.monotonic())
+        if rows == self._films:
+            return ""
+        # The first film of each process waits for its model; they are left out as soon as there are others to go by.
+        times = list(self._finished)
+        if len(times) > 2 * self._workers:
+            times = times[self._workers :]
+        pace = (times[-1] - times[0]) / (len(times) - 1)
+        return f", about {_duration(pace * (self._films - rows))} left"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
 def tell(result: dict) -> str:
     """The result in words."""
+    return _tell_folder(result) if "table" in result else _tell_one(result)
+
+
+def _tell_folder(result: dict) -> str:
+    words = [f"{result['done']} reconstructed"]
+    words += [f"{result['kept']} done before and kept"] * bool(result["kept"])
+    words += [f"{result['failed']} failed"] * bool(result["failed"])
+    lines = [f"{', '.join(words)}, in {_duration(result['seconds'])}"]
+    lines += [f"  failed: {row['film']}: {row['reason']}" for row in result["films"] if row["status"] == "failed"]
+    return "\n".join([*lines, f"  {result['table']}", result["notice"]])
+
+
+def _tell_one(result: dict) -> str:
     low, high = result["bounds_mm"]
     extent = " x ".join(f"{b - a:.0f}" for a, b in zip(low, high, strict=True))
     scale = "" if result["absolute_scale"] else " (scale assumed, see the warnings)"

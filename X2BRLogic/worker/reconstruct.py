@@ -1,0 +1,187 @@
+"""The kind of job ``reconstruct``: the worker's handler, and the host's `Reconstructor` that hands it the films."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+from ..reconstruction import RESOLUTION, Progress, Reconstruction
+from .client import Job, Worker
+from .protocol import Event
+
+# What takes long to import waits for the first job: a worker listens, and a host's module is loaded, without it.
+if TYPE_CHECKING:
+    from ..pipeline import Reconstructor
+    from ..radiograph import Radiograph
+    from .server import JobContext
+
+# --- the host's side --------------------------------------------------------------------------------------------------
+
+
+class _Load:
+    """The task of having a model ready before it is needed."""
+
+    kind = "load"
+
+    def __init__(self, model: dict):
+        self.settings = model
+
+    def write(self, folder: Path) -> None:
+        """Nothing to write."""
+
+    def read(self, folder: Path, facts: dict) -> dict:
+        """Method and device."""
+        return facts
+
+
+class _Reconstruct:
+    """The task of reconstructing from one radiograph."""
+
+    kind = "reconstruct"
+
+    def __init__(self, radiograph: Radiograph, model: dict, resolution: int):
+        self._radiograph = radiograph
+        self.settings = model | {"resolution": resolution}
+
+    def write(self, folder: Path) -> None:
+        """The radiograph into the job's folder."""
+        from .exchange import pack
+
+        parts = {part.name: getattr(self._radiograph, part.name) for part in fields(self._radiograph)}
+        pack(folder, "radiograph", parts | {"geometry": self._radiograph.geometry.to_dict()})
+
+    def read(self, folder: Path, facts: dict) -> Reconstruction:
+        """The reconstruction from the job's folder."""
+        from .exchange import unpack
+
+        return Reconstruction(radiograph=self._radiograph, **unpack(folder, "reconstruction"))
+
+
+class WorkerReconstructor:
+    """`pipeline.Reconstructor` in a process of its own: same arguments, same results, and a crash is an exception.
+
+    The process starts and loads the model at once, beside what the caller goes on to do. PyTorch is never loaded into
+    the caller's process.
+
+    Args:
+        method, device, weights: as for `pipeline.Reconstructor`; what is wrong with them is told by the first job.
+        worker: one to share with others; by default one of its own, which `close` ends.
+    """
+
+    def __init__(
+        self,
+        method: str | None = None,
+        device: str = "auto",
+        weights: str | Path | None = None,
+        worker: Worker | None = None,
+    ):
+        file = str(Path(weights).absolute()) if weights else None
+        self._model = {"method": method, "device": device, "weights": file}
+        self._owned = worker is None
+        self.worker = worker or Worker()
+        self.worker.submit(_Load(self._model))
+
+    def __enter__(self) -> WorkerReconstructor:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def submit(self, radiograph: Radiograph, *, resolution: int = RESOLUTION) -> Job:
+        """Begin, and return at once: for a host with an event loop. The job's value is a `Reconstruction`."""
+        return self.worker.submit(_Reconstruct(radiograph, self._model, resolution))
+
+    def reconstruct(
+        self, radiograph: Radiograph, progress: Progress | None = None, *, resolution: int = RESOLUTION
+    ) -> Reconstruction:
+        """Reconstruct the bones of the thorax; see `reconstruction.Reconstructing`.
+
+        An exception in `progress`, or Ctrl-C, cancels the job. Raises `WorkerError` too: the worker crashed or was
+        killed; the next call starts a new one.
+        """
+        job = self.submit(radiograph, resolution=resolution)
+        try:
+            return job.wait(_listener(progress) if progress else None)
+        finally:
+            job.cancel()
+
+    def close(self) -> None:
+        """End the worker, unless it is shared."""
+        if self._owned:
+            self.worker.close()
+
+
+def _listener(progress: Progress) -> Callable[[Event], None]:
+    def on_event(event: Event) -> None:
+        if event.name == "progress":
+            progress(event.fraction, event.stage)
+
+    return on_event
+
+
+# --- the worker's side ------------------------------------------------------------------------------------------------
+
+
+#: The model of the last job, and what it was asked for as.
+_warm: dict[tuple, Reconstructor] = {}
+
+
+def prepare() -> dict:
+    """Load the libraries; the device that ``auto`` means."""
+    from .. import pipeline  # noqa: F401  the slow part of a start
+    from ..networks.device import choose_device
+
+    return {"device": str(choose_device())}
+
+
+def load(job: JobContext) -> dict:
+    """Handler: have the model ready."""
+    reconstructor = _reconstructor(job)
+    return {"method": reconstructor.method, "device": str(reconstructor.device)}
+
+
+def reconstruct(job: JobContext) -> dict:
+    """Handler: ``radiograph`` to ``reconstruction``, both as `exchange` writes them."""
+    from ..geometry import XRayGeometry
+    from ..radiograph import Radiograph
+    from .exchange import pack, unpack
+
+    try:
+        parts = unpack(job.folder, "radiograph")
+        geometry = XRayGeometry.from_dict(parts["geometry"])
+        radiograph = Radiograph(**parts | {"geometry": geometry, "warnings": tuple(parts["warnings"])})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"the radiograph in {job.folder} is missing or damaged ({error}); hand it in again") from None
+    reconstruction = _reconstructor(job).reconstruct(
+        radiograph, job.progress, resolution=job.settings.get("resolution", RESOLUTION)
+    )
+    for warning in reconstruction.summary["warnings"]:
+        if warning not in radiograph.warnings:
+            job.warn(warning)
+    parts = {part.name: getattr(reconstruction, part.name) for part in fields(reconstruction)}
+    del parts["radiograph"]  # the host has it
+    pack(job.folder, "reconstruction", parts)
+    return {}
+
+
+def _reconstructor(job: JobContext) -> Reconstructor:
+    """The model that the settings name; loaded where the last job had another, or its file has changed since."""
+    from ..models import DEFAULT_METHOD, weights_of
+
+    method = job.settings.get("method") or DEFAULT_METHOD
+    weights = Path(job.settings.get("weights") or weights_of(method))
+    try:
+        version = weights.stat().st_mtime_ns
+    except OSError:
+        version = None  # loading it says what is wrong
+    key = (method, job.settings.get("device", "auto"), weights, version)
+    if key not in _warm:
+        from ..pipeline import Reconstructor
+
+        job.progress(0.0, "load model")
+        _warm.clear()
+        _warm[key] = Reconstructor(method, key[1], weights)
+    return _warm[key]
