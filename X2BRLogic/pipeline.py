@@ -2,80 +2,70 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 import trimesh
 
 from . import __version__
 from .errors import InputError
-from .files import folder_written_whole
+from .geometry import CUBE_EDGE_MM, XRayGeometry
 from .models import DEFAULT_METHOD, weights_of
-from .networks import TAU, LoadedModel, load_model
+from .networks import TAU, LoadedModel, OccupancyField, load_model
 from .networks.device import choose_device
-from .preview import preview
 from .radiograph import Radiograph, network_image
-from .surface import drop_specks, extract, make_watertight, mise, simplify
+from .reconstruction import NOTICE, RESOLUTION, Progress, Reconstruction
+from .surface import (
+    drop_specks,
+    extract,
+    logit,
+    make_watertight,
+    mise,
+    refine,
+    simplify,
+    untangle,
+)
 
-Progress = Callable[[float, str], None]
-
-NOTICE = "For research use only. Not a medical device."
-RESOLUTION = 128
+#: The mesh has about so many at most: finer than the network's samples, small enough to turn on any screen.
 FACES = 60_000
 #: A piece smaller than this is noise of the field, not bone: about a tenth of the smallest twelfth rib.
-_SPECK_MM3 = 300.0
+SPECK_MM3 = 300.0
 #: A film turned further than this from AP or PA is another view; training turned patients by 5 degrees, rarely 15.
 _FRONTAL_DEGREES = 25.0
-_POINTS_A_BATCH = 65536
-
-
-@dataclass(frozen=True)
-class Reconstruction:
-    """Everything a host shows.
-
-    Attributes:
-        radiograph: what it was made from.
-        mesh: the surface of all bones, closed, RAS mm.
-        bones: named bones, for methods that name them; empty for these two.
-        summary: JSON-ready provenance: input, geometry, model, seconds, counts, warnings.
-    """
-
-    radiograph: Radiograph
-    mesh: trimesh.Trimesh
-    bones: dict[str, trimesh.Trimesh] = field(default_factory=dict)
-    summary: dict = field(default_factory=dict)
-
-    def save(self, folder: str | Path) -> dict[str, Path]:
-        """Write ``bones.ply`` (mm, RAS), ``summary.json`` and ``preview.png``, all or none; the paths by name.
-
-        Raises `InputError` when the folder cannot be written to.
-        """
-        with folder_written_whole(folder) as partial:
-            self.mesh.export(partial / "bones.ply")
-            preview(self.radiograph.pixels, self.mesh).save(partial / "preview.png")
-            (partial / "summary.json").write_text(json.dumps(self.summary, indent=2) + "\n", encoding="utf-8")
-        return {name: Path(folder) / name for name in ("bones.ply", "summary.json", "preview.png")}
+#: What part of the time each stage takes until a first job has shown it.
+_STAGES = {"encode": 0.15, "surface": 0.4, "clean": 0.25, "refine": 0.2}
 
 
 class _Stages:
-    """Seconds of each stage, and progress told to a listener."""
+    """Seconds of each stage, and progress told to a listener in parts of the time that all are expected to take."""
 
-    def __init__(self, progress: Progress | None):
+    def __init__(self, progress: Progress | None, expected: dict[str, float]):
         self.seconds: dict[str, float] = {}
         self._progress = progress or (lambda fraction, stage: None)
+        self._expected = expected
+        self._told = 0.0
 
     @contextmanager
-    def stage(self, name: str, begins_at: float):
-        self._progress(begins_at, name)
+    def stage(self, name: str) -> Iterator[Callable[[float], None]]:
+        """The body of a stage; it is given a function to call with the part of the stage that is done."""
+        before = sum(self._expected[stage] for stage in self.seconds)
+        total = sum(self._expected.values())
+
+        def tell(part: float) -> None:
+            self._told = max(self._told, (before + part * self._expected[name]) / total)
+            self._progress(self._told, name)
+
+        tell(0.0)
         start = time.perf_counter()
-        yield
+        yield tell
         self.seconds[name] = round(time.perf_counter() - start, 4)
+
+    def finish(self) -> None:
+        """Everything is done."""
+        self._progress(1.0, "done")
 
 
 class Reconstructor:
@@ -94,6 +84,7 @@ class Reconstructor:
         self.device = choose_device(device)
         self._weights = Path(weights) if weights else weights_of(method)
         self._model: LoadedModel = load_model(self._weights, self.device)
+        self._expected: dict[int, dict[str, float]] = {}
         self.method: str = self._model.metadata["system"]
 
     def reconstruct(
@@ -103,44 +94,39 @@ class Reconstructor:
 
         Args:
             radiograph: a frontal chest film, AP or PA.
-            progress: called with a fraction 0-1 and the name of the stage that begins.
-            resolution: cells along an edge of the canonical cube, 64 times a power of two.
+            progress: called with a fraction 0-1, which never falls, and the name of the stage; what it raises ends
+                the reconstruction and passes through.
+            resolution: cells along an edge of the canonical cube, 32 times a power of two.
 
         Raises:
-            InputError: not a frontal view, or a film in which the network sees no bone.
+            InputError: not a frontal view, a film in which the network sees no bone, or not enough memory.
         """
         _require_frontal(radiograph, self.method)
-        geometry = radiograph.geometry
-        stages = _Stages(progress)
-        with stages.stage("encode", 0.0):
-            image = network_image(radiograph, self._model.network.config.image_size)
-            code = self._encode(image)
-        with stages.stage("surface", 0.1):
-            start = self._model.network.coarse_cells
-            sampled = mise(self._field(code), resolution, start, TAU, _POINTS_A_BATCH)
-            mesh = extract(sampled.grid, TAU, geometry.ray_cube_to_ras)
-        with stages.stage("clean", 0.8):
-            mesh = make_watertight(simplify(drop_specks(mesh, _SPECK_MM3), FACES))
+        to_ras = radiograph.geometry.ray_cube_to_ras
+        stages = _Stages(progress, self._expected.get(resolution, _STAGES))
+        with stages.stage("encode"):
+            network = self._model.network
+            field = OccupancyField(network, network_image(radiograph, network.config.image_size), self.device)
+        with stages.stage("surface") as tell:
+            seeds = field.surface_points(logit(TAU))
+            sampled = mise(field, resolution, network.coarse_cells, TAU, field.batch, seeds, tell)
+            mesh = extract(sampled.grid, TAU, to_ras)
+        with stages.stage("clean"):
+            mesh = drop_specks(simplify(drop_specks(mesh, SPECK_MM3), FACES), SPECK_MM3)
+        with stages.stage("refine") as tell:
+            mesh, crossings = _refined(mesh, field, radiograph.geometry, resolution, tell)
+        self._expected[resolution] = dict(stages.seconds)
         stages.seconds["total"] = round(sum(stages.seconds.values()), 4)
         summary = self._summary(radiograph, mesh, stages.seconds)
+        summary["device"] = str(field.device)
         summary["field"] = {"resolution": resolution, "evaluations": sampled.evaluations, "dense": sampled.dense}
-        if progress:
-            progress(1.0, "done")
+        summary["self_intersections"] = crossings
+        summary["warnings"] += field.warnings
+        stages.finish()
         return Reconstruction(radiograph, mesh, summary=summary)
 
-    @torch.inference_mode()
-    def _encode(self, image: np.ndarray) -> torch.Tensor:
-        return self._model.network.encode(torch.from_numpy(image)[None, None].to(self.device))
-
-    def _field(self, code: torch.Tensor) -> Callable[[np.ndarray], np.ndarray]:
-        @torch.inference_mode()
-        def field(points: np.ndarray) -> np.ndarray:
-            logits = self._model.network.decode(code, torch.from_numpy(points)[None].to(self.device))
-            return logits[0].float().cpu().numpy()
-
-        return field
-
     def _summary(self, radiograph: Radiograph, mesh: trimesh.Trimesh, seconds: dict) -> dict:
+        pieces = mesh.body_count
         return {
             "schema": "x2br-summary-1",
             "x2br": __version__,
@@ -148,7 +134,6 @@ class Reconstructor:
             "input": radiograph.source,
             "method": self.method,
             "model": {"file": self._weights.name, "sha256": self._model.sha256},
-            "device": str(self.device),
             "geometry": radiograph.geometry.to_dict(),
             "known": dict(radiograph.known),
             "absolute_scale": radiograph.scale_known,
@@ -156,11 +141,29 @@ class Reconstructor:
             "seconds": seconds,
             "vertices": len(mesh.vertices),
             "faces": len(mesh.faces),
+            "pieces": pieces,
+            "genus": pieces - mesh.euler_number // 2,
             "watertight": bool(mesh.is_watertight),
             "bounds_mm": np.round(mesh.bounds, 2).tolist(),
             "volume_ml": round(float(mesh.volume) / 1000.0, 1),
             "warnings": list(radiograph.warnings),
         }
+
+
+def _refined(
+    mesh: trimesh.Trimesh,
+    field: OccupancyField,
+    geometry: XRayGeometry,
+    resolution: int,
+    tell: Callable[[float], None],
+) -> tuple[trimesh.Trimesh, int]:
+    """The mesh along the field's surface, its faces apart from each other, closed; and how many pairs still cross."""
+    half_a_cell = 0.5 * CUBE_EDGE_MM / resolution
+    moved = refine(mesh, lambda points: field(geometry.ras_to_ray_cube(points)), logit(TAU), half_a_cell)
+    tell(0.4)
+    apart, crossings = untangle(moved, before=mesh.vertices)
+    tell(0.9)
+    return make_watertight(apart), crossings
 
 
 def _require_frontal(radiograph: Radiograph, method: str) -> None:

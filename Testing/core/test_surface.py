@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 import trimesh
+from analytic_fields import ball, cut_by_the_border, torus
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
@@ -22,7 +23,6 @@ from X2BRLogic.surface import (
     isosurface,
     labels_to_mesh,
     labels_to_meshes,
-    logit,
     make_watertight,
     mise,
     remesh,
@@ -30,101 +30,6 @@ from X2BRLogic.surface import (
 )
 from X2BRLogic.volume import Volume
 from X2BRLogic.volume_io import read_labels
-
-LEVEL = logit(0.2)
-SHARPNESS = 60.0  # logits per unit of the cube
-
-
-# --- fields whose surface, at tau = 0.2, is where its name says -----------------------------------------------------
-
-
-def ball(points, radius=0.31, centre=(0.013, -0.021, 0.007)):
-    return LEVEL + SHARPNESS * (radius - np.linalg.norm(points - np.float32(centre), axis=1))
-
-
-def torus(points):
-    ring = np.hypot(points[:, 0], points[:, 1]) - 0.3
-    return LEVEL + SHARPNESS * (0.08 - np.hypot(ring, points[:, 2] - 0.01))
-
-
-def two_near_balls(points):
-    return np.maximum(ball(points, 0.15, (-0.157, 0.003, 0)), ball(points, 0.15, (0.157, 0.003, 0)))
-
-
-def skewered_ball(points):
-    """A ball with a rod, thinner than a cell of the coarse grid, that leaves it: seen only by following the surface."""
-    rod = np.hypot(points[:, 1] - 0.0161, points[:, 2] - 0.0147)
-    beyond = np.abs(points[:, 0]) - 0.43
-    return np.maximum(ball(points, 0.15, (0, 0, 0)), LEVEL + SHARPNESS * np.minimum(0.012 - rod, -beyond))
-
-
-def thin_tube(points):
-    """A ring whose tube is half as thick as a cell of the coarse grid, between the grid's planes."""
-    ring = np.hypot(points[:, 0], points[:, 1]) - 0.3
-    return LEVEL + SHARPNESS * (0.007 - np.hypot(ring, points[:, 2] - 0.0156))
-
-
-def cut_by_the_border(points):
-    return ball(points, 0.3, (0.35, 0, 0))
-
-
-def dense(field, resolution):
-    ticks = np.arange(resolution + 1, dtype=np.float32) / resolution - 0.5
-    points = np.stack(np.meshgrid(ticks, ticks, ticks, indexing="ij"), axis=-1)
-    return field(points.reshape(-1, 3)).reshape(points.shape[:3]).astype(np.float32)
-
-
-@pytest.mark.parametrize("field", [ball, torus, two_near_balls, skewered_ball, cut_by_the_border])
-def test_mise_gives_the_surface_of_a_dense_evaluation(field):
-    result, truth = mise(field, 128), dense(field, 128)
-    np.testing.assert_array_equal(result.grid >= LEVEL, truth >= LEVEL)
-    ours, theirs = extract(result.grid), extract(truth)
-    np.testing.assert_array_equal(ours.faces, theirs.faces)
-    assert np.abs(ours.vertices - theirs.vertices).max() < 1e-4 / 128
-    assert result.dense == 129**3
-    assert result.evaluations < 0.15 * result.dense
-
-
-def test_mise_counts_what_it_asks_for_and_keeps_to_the_batch():
-    asked = []
-
-    def field(points):
-        assert points.dtype == np.float32 and np.abs(points).max() <= 0.5
-        asked.append(points)
-        return ball(points)
-
-    result = mise(field, 64, batch=1000)
-    everything = np.concatenate(asked)
-    assert max(map(len, asked)) <= 1000
-    assert len(everything) == result.evaluations
-    assert len(np.unique(everything, axis=0)) == len(everything), "a point was evaluated twice"
-
-
-def test_a_tube_thinner_than_a_coarse_cell_needs_a_finer_start():
-    truth = dense(thin_tube, 128) >= LEVEL
-    assert truth.sum() > 300
-    unseen = mise(thin_tube, 128, start=32)
-    assert not (unseen.grid >= LEVEL).any() and unseen.evaluations == 33**3
-    np.testing.assert_array_equal(mise(thin_tube, 128, start=128).grid >= LEVEL, truth)
-    np.testing.assert_array_equal(mise(thin_tube, 128, start=64).grid >= LEVEL, truth)
-
-
-def test_mise_at_the_start_resolution_is_the_dense_grid():
-    result = mise(ball, 32)
-    np.testing.assert_array_equal(result.grid, dense(ball, 32))
-    assert result.evaluations == result.dense == 33**3
-
-
-@pytest.mark.parametrize(("resolution", "start", "tau"), [(100, 32, 0.2), (96, 32, 0.2), (16, 32, 0.2), (64, 32, 1.0)])
-def test_mise_refuses_sizes_that_do_not_fit(resolution, start, tau):
-    with pytest.raises(InputError):
-        mise(ball, resolution, start, tau)
-
-
-def test_mise_does_not_swallow_a_field_of_nans():
-    with pytest.raises(ValueError, match="finite"):
-        mise(lambda points: np.full(len(points), np.nan), 32)
-
 
 # --- extraction -----------------------------------------------------------------------------------------------------
 

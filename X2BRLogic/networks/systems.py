@@ -1,4 +1,9 @@
-"""The systems by name: networks with `encode`, `decode`, `shift_logits` and `coarse_cells`, and their settings."""
+"""The systems by name: networks and their settings.
+
+Every network has `encode` (images to what it knows of them), `decode` (that and points to logits), for one image
+`field` (points to logits, fast) and `surface_points` (where it knows a surface to be), `shift_logits`, and
+`coarse_cells`.
+"""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ decoder sees Fourier features of the coordinates.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import torch
@@ -60,6 +61,14 @@ class X2B(nn.Module):
     def decode(self, latent: Tensor, points: Tensor) -> Tensor:
         """Occupancy logits ``(B, N)`` at ray-cube points ``(B, N, 3)``."""
         return self.decoder(points, latent)
+
+    def field(self, latent: Tensor) -> Callable[[Tensor], Tensor]:
+        """`decode` for one image: points ``(N, 3)`` to logits ``(N,)``, the latent ``(1, L)`` worked in beforehand."""
+        return self.decoder.folded(latent)
+
+    def surface_points(self, latent: Tensor, level: float) -> Tensor:
+        """None, ``(0, 3)``: this network knows its surface only by asking."""
+        return latent.new_empty(0, 3)
 
     def shift_logits(self, offset: float) -> None:
         """Add a constant to every logit from now on."""

@@ -2,13 +2,17 @@
 
 from .clean import drop_specks, is_manifold, make_watertight, simplify
 from .extract import extract, isosurface, logit
-from .inside import contains
+from .inside import among_triangles, contains
+from .intersections import self_intersections
 from .labels import labels_to_mesh, labels_to_meshes
 from .mise import MISEResult, mise
+from .refine import refine, value_and_gradient
 from .remesh import remesh
+from .untangle import untangle
 
 __all__ = [
     "MISEResult",
+    "among_triangles",
     "contains",
     "drop_specks",
     "extract",
@@ -19,6 +23,10 @@ __all__ = [
     "logit",
     "make_watertight",
     "mise",
+    "refine",
     "remesh",
+    "self_intersections",
     "simplify",
+    "untangle",
+    "value_and_gradient",
 ]

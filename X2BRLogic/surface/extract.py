@@ -33,16 +33,23 @@ def isosurface(field: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]
         Vertices ``(V, 3)`` float64 in index units along the array's axes, and faces ``(F, 3)`` int64 that face
         outward in a right-handed frame of these axes. Both are empty where nothing reaches the level.
     """
-    top = float(field.max(initial=-np.inf))
-    if not top > level:
+    if not field.max(initial=-np.inf) > level:
         return np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64)
-    padded = np.pad(field, 1, constant_values=level - 100 * (top - level)).astype(np.float32, copy=False)
+    # Only the box that the shape fills, and one sample around it.
+    inside = field >= level
+    filled = [np.flatnonzero(inside.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    low = [max(0, where[0] - 1) for where in filled]
+    field = field[tuple(slice(begin, where[-1] + 2) for begin, where in zip(low, filled, strict=True))]
+    padded = np.pad(field, 1, mode="edge").astype(np.float32, copy=False)
     # A sample right on the level would put several vertices in one place, which become one when a file is read back.
     margin = 1e-3 * _step_at(field, level)
     near = np.abs(padded - np.float32(level)) < margin
     padded[near] = np.where(padded[near] >= level, level + margin, level - margin)
+    # Beyond the border everything is outside, so steeply that the surface lies a hundredth of a cell beyond it.
+    border = np.pad(np.zeros(field.shape, dtype=bool), 1, constant_values=True)
+    padded[border] = level - 100 * np.abs(padded[border] - level)
     vertices, faces = mcubes.marching_cubes(padded, level)
-    return vertices - 1.0, faces.astype(np.int64)
+    return vertices + low - 1.0, faces.astype(np.int64)
 
 
 def _step_at(field: np.ndarray, level: float) -> float:
