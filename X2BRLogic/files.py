@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from .errors import InputError
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+DICOM = (".dcm", ".dicom", ".ima")
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 
 
@@ -77,24 +77,24 @@ def written_whole(path: str | os.PathLike) -> Iterator[Path]:
 
 @contextmanager
 def folder_written_whole(folder: str | os.PathLike) -> Iterator[Path]:
-    """A temporary folder beside `folder`; at the end its files move into `folder`, which is made if missing.
+    """A temporary folder beside `folder` that becomes `folder` at the end, at one stroke.
 
-    On failure nothing is left behind and what was in `folder` before stays as it was.
-    Raises `InputError` when it cannot be written to.
+    Where there is such a folder already, the files move into it one by one. On failure nothing is left behind and what
+    was in `folder` before stays as it was. Raises `InputError` when it cannot be written to.
     """
     folder = Path(folder)
-    temporary = None
+    temporary = folder.parent / f".{uuid.uuid4().hex[:8]}.{folder.name}"  # with_name refuses "."
     try:
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{folder} is a file; give a folder for the results")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        temporary.mkdir(parents=True)
         yield temporary
-        folder.mkdir(exist_ok=True)
-        for path in sorted(temporary.iterdir()):
-            os.replace(path, folder / path.name)
+        if folder.exists():
+            for path in sorted(temporary.iterdir()):
+                os.replace(path, folder / path.name)
+        else:
+            os.rename(temporary, folder)
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror}; check the folder and the free space") from None
     finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)

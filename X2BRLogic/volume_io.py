@@ -170,7 +170,7 @@ def match_grid(labels: Volume, ct: Volume) -> Volume:
     step = (labels.ras_to_ijk @ ct.ijk_to_ras)[:3]
     matrix, offset = step[::-1, 2::-1], step[::-1, 3]
     array = affine_transform(
-        labels.array, matrix, offset, output_shape=ct.array.shape, order=0, mode="constant", cval=0
+        labels.array, matrix, offset, output_shape=ct.array.shape, order=0, mode="grid-constant", cval=0
     )
     if not array.any():
         raise InputError("the labels and the CT do not overlap; give the labels that belong to this CT")

@@ -51,7 +51,7 @@ BAD_FILMS = {
     "black": lambda p, film, volume: _picture(p / "black.png", np.zeros((100, 100))),
     "volume": lambda p, film, volume: volume,
     "NaN": lambda p, film, volume: _slice(p / "nan.nrrd", np.full((1, 100, 100), np.nan, np.float32)),
-    "folder": lambda p, film, volume: p,
+    "folder without films": lambda p, film, volume: (p / "empty").mkdir() or p / "empty",
 }
 
 

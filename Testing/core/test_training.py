@@ -8,9 +8,8 @@ import torch
 
 from X2BRLogic import anatomy
 from X2BRLogic.dataset import virtual
-from X2BRLogic.dataset.deformation import UNKNOWN, random_deformation, warp
 from X2BRLogic.dataset.subject import find_subjects, read_subject
-from X2BRLogic.drr import isocentre
+from X2BRLogic.dataset.training_film import IMAGE_SIZE, random_geometry
 from X2BRLogic.errors import InputError
 from X2BRLogic.geometry import XRayGeometry
 from X2BRLogic.networks import load_model
@@ -46,7 +45,10 @@ def phantom(tmp_path_factory):
 @pytest.fixture(scope="module")
 def patients(phantom, tmp_path_factory):
     out = tmp_path_factory.mktemp("virtual")
-    assert len(list(virtual.build(phantom, out, count=5, seed=3, views=2))) == 5
+    subjects = [read_subject(path) for path in find_subjects(phantom)]
+    for n in range(5):
+        arrays = virtual.make_patient(subjects[n % 2], np.random.default_rng((3, n)), views=2)
+        np.savez(out / f"patient_{n:06d}.npz", **arrays)
     return out
 
 
@@ -56,41 +58,6 @@ def config(patients, out, **settings):
     path = out.parent / f"{out.name}.toml"
     path.write_text(text + "[model]\nlatent = 16\nhidden = 8\nblocks = 1\noctaves = 2\n")
     return read_config(path)
-
-
-def test_deformations_do_not_fold_and_follow_their_seed():
-    draws = [random_deformation(np.random.default_rng(seed), np.zeros(3)) for seed in range(40)]
-    assert min(d.determinant for d in draws) > 0.25
-    # Folding is looked for anew, cell by cell, with one-sided differences instead of central ones.
-    for d in draws:
-        nodes = d.source[:-1, :-1, :-1]
-        edges = [d.source[:-1, :-1, 1:] - nodes, d.source[:-1, 1:, :-1] - nodes, d.source[1:, :-1, :-1] - nodes]
-        assert (np.linalg.det(np.stack(edges, axis=-1)) > 0).all()
-    again = random_deformation(np.random.default_rng(7), np.zeros(3))
-    assert np.array_equal(again.source, draws[7].source)
-    sizes = np.array([np.ptp(d.source[20, 16, :, 0]) for d in draws])
-    assert 0.04 < sizes.std() / sizes.mean() < 0.14
-
-
-def test_warping_by_nothing_changes_nothing(phantom):
-    subject = read_subject(phantom / "a")
-    centre = isocentre(subject.ct, subject.labels)
-    still = random_deformation(np.random.default_rng(0), centre, strength=0.0)
-    ct, labels = warp(subject.ct, subject.labels, still, spacing=3.0)
-    points = np.random.default_rng(0).uniform(-100, 100, (500, 3))
-    i, j, k = np.round(labels.to_ijk(points)).astype(int).T
-    snapped = labels.to_ras(np.stack([i, j, k], 1)) + centre
-    a, b, c = np.round(subject.labels.to_ijk(snapped)).astype(int).T
-    assert (labels.array[k, j, i] == subject.labels.array[c, b, a]).mean() > 0.99
-    assert np.allclose(isocentre(ct, labels), 0, atol=6)
-
-
-def test_what_the_scan_does_not_cover_is_unknown(phantom):
-    subject = read_subject(phantom / "a")
-    still = random_deformation(np.random.default_rng(0), isocentre(subject.ct, subject.labels), strength=0.0)
-    _, labels = warp(subject.ct, subject.labels, still, spacing=6.0)
-    assert (labels.array[0] == UNKNOWN).any() and (labels.array[-1] == UNKNOWN).any()
-    assert not (labels.array[labels.array.shape[0] // 2] == UNKNOWN).any()
 
 
 def test_a_patients_points_tell_what_its_radiograph_shows(patients):
@@ -109,32 +76,6 @@ def test_a_patients_points_tell_what_its_radiograph_shows(patients):
         column, row = ((0.5 - x) * 224).astype(int).clip(0, 223), ((0.5 - z) * 224).astype(int).clip(0, 223)
         image = patient["images"][view]
         assert image[row, column].mean() > image[image > 0].mean()
-
-
-def test_patients_are_determined_by_seed_and_number(phantom, patients, tmp_path):
-    list(virtual.build(phantom, tmp_path, count=2, seed=3, views=2))
-    for name in ("images", "points", "occupied", "record"):
-        with np.load(tmp_path / "patient_000001.npz") as a, np.load(patients / "patient_000001.npz") as b:
-            assert np.array_equal(a[name], b[name]), name
-
-
-def test_an_interrupted_build_goes_on(phantom, tmp_path):
-    build = virtual.build(phantom, tmp_path, count=3, seed=0, views=1)
-    next(build)
-    build.close()
-    before = {p: p.stat().st_mtime_ns for p in tmp_path.glob("patient_*.npz")}
-    assert len(list(virtual.build(phantom, tmp_path, count=3, seed=0, views=1))) == 3 - len(before)
-    assert len(list(tmp_path.glob("patient_*.npz"))) == 3 and not list(tmp_path.glob("*.partial"))
-    assert all(p.stat().st_mtime_ns == t for p, t in before.items())
-
-
-def test_a_subject_left_out_is_left_out(phantom, tmp_path):
-    list(virtual.build(phantom, tmp_path, count=2, seed=0, views=1, exclude=("a",)))
-    for path in tmp_path.glob("*.npz"):
-        with np.load(path) as stored:
-            assert json.loads(str(stored["record"]))["subject"] == "b"
-    with pytest.raises(InputError, match="no such subject"):
-        list(virtual.build(phantom, tmp_path, count=1, exclude=("zz",)))
 
 
 def test_the_real_subjects_are_read(subjects):
@@ -239,8 +180,8 @@ def test_too_few_patients_are_refused(tmp_path):
 
 
 def test_the_geometry_of_training_is_the_network_image():
-    geometry = virtual.random_geometry(np.random.default_rng(0), np.zeros(3))
-    pixels = geometry.network_pixels(virtual.IMAGE_SIZE)
+    geometry = random_geometry(np.random.default_rng(0), np.zeros(3))
+    pixels = geometry.network_pixels(IMAGE_SIZE)
     columns, rows = np.meshgrid(np.arange(224), np.arange(224))
     assert isinstance(geometry, XRayGeometry)
     assert np.allclose(pixels, np.stack([columns, rows], -1), atol=1e-6)

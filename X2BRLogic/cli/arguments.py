@@ -14,7 +14,8 @@ from ..geometry import VIEWS
 def add_command(subparsers, name: str, run: Callable, tell: Callable, summary: str, examples: str):
     """A sub-command with its help, examples and ``--json``.
 
-    `run(options)` does the work and returns a JSON-ready dict; `tell(result)` says it in words.
+    `run(options)` does the work and returns a JSON-ready dict; `tell(result)` says it in words. A command that found
+    something wrong sets ``status``, a function of the result, as the default of its exit status.
     """
     command = subparsers.add_parser(
         name,
@@ -24,7 +25,7 @@ def add_command(subparsers, name: str, run: Callable, tell: Callable, summary: s
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("--json", action="store_true", help="print one JSON object on stdout")
-    command.set_defaults(run=run, tell=tell)
+    command.set_defaults(run=run, tell=tell, status=lambda result: 0)
     return command
 
 

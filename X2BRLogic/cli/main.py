@@ -11,9 +11,9 @@ import traceback
 
 from .. import __version__
 from ..errors import InputError
-from . import bench, dataset, drr, evaluate, models, reconstruct, train
+from . import bench, dataset, drr, evaluate, models, reconstruct, register, segment, template, train
 
-_COMMANDS = (drr, reconstruct, evaluate, train, dataset, models, bench)
+_COMMANDS = (drr, reconstruct, register, segment, evaluate, train, dataset, models, template, bench)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         with _quiet_libraries():
             result = options.run(options)
         print(json.dumps(result, allow_nan=False) if options.json else options.tell(result))
-        return 0
+        return options.status(result)
     except InputError as error:
         print(f"x2br: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,14 +22,22 @@ class Subject:
     labels: Volume
 
 
-def find_subjects(folder: Path) -> list[Path]:
-    """Sub-folders of `folder` that hold a labelled CT, by name. Raises `InputError` if there is none."""
+def find_subjects(folder: Path, exclude: Iterable[str] = ()) -> list[Path]:
+    """Sub-folders of `folder` that hold a labelled CT, by name, but those to exclude.
+
+    Raises `InputError` if there is none, if none is left, or if one to exclude does not exist.
+    """
     if not folder.is_dir():
         raise InputError(f"no such folder: {folder}")
     found = sorted(p for p in folder.iterdir() if p.is_dir() and list(p.glob("ct.*")) and list(p.glob("bones.*")))
     if not found:
         raise InputError(f"{folder} holds no subject; each needs a folder with ct.nii.gz and bones.nii.gz")
-    return found
+    if unknown := sorted(set(exclude) - {path.name for path in found}):
+        raise InputError(f"cannot leave out {', '.join(unknown)}: no such subject in {folder}")
+    kept = [path for path in found if path.name not in set(exclude)]
+    if not kept:
+        raise InputError(f"every subject in {folder} is left out; keep one at least")
+    return kept
 
 
 def read_subject(folder: Path) -> Subject:

@@ -74,6 +74,24 @@ def uniform_samples(
     return points, inside
 
 
+def near_surface_samples(
+    mesh: trimesh.Trimesh, count: int, spread: float, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Points about the surface of a closed mesh, evenly by area, and whether each is inside.
+
+    Args:
+        spread: standard deviation from the surface along each axis, in the mesh's unit.
+        seed: the same seed gives the same points.
+
+    Returns:
+        Points ``(count, 3)`` float32, in the mesh's frame, and inside ``(count,)`` bool.
+    """
+    rng = np.random.default_rng(seed)
+    surface, _ = trimesh.sample.sample_surface(mesh, count, seed=rng)
+    points = (surface + rng.normal(0, spread, (count, 3))).astype(np.float32)
+    return points, contains(mesh, points)
+
+
 def step_indices(total: int, step: int, *, size: int = POINTS_PER_STEP, seed: int = 0) -> np.ndarray:
     """Which of `total` samples a training step uses: `size` different indices, the same for the same seed and step.
 

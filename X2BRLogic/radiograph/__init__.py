@@ -2,11 +2,13 @@
 
 from .film import to_grey
 from .network import NETWORK_SIZE, network_image, normalise, resample_to_network
+from .placement import geometry_beside
 from .radiograph import Radiograph, radiograph_from_array, read_radiograph
 
 __all__ = [
     "NETWORK_SIZE",
     "Radiograph",
+    "geometry_beside",
     "network_image",
     "normalise",
     "radiograph_from_array",

@@ -10,15 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..files import PICTURES, VOLUMES, is_dicom, require_file, suffix
+from ..files import DICOM, PICTURES, VOLUMES, is_dicom, require_file, suffix
 from ..geometry import XRayGeometry
 from .dicom import read_dicom
 from .film import Film, require_content, require_size
 from .pictures import read_picture
 from .placement import adjust, choose_view, geometry_beside, place, upright
 from .slices import read_slice
-
-_DICOM = (".dcm", ".dicom", ".ima")
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,7 @@ def radiograph_from_array(
 
 def _reader(path: Path) -> Callable[[Path], Film]:
     """By content for DICOM, whose files often have no suffix, else by suffix."""
-    if suffix(path) in _DICOM or is_dicom(path):
+    if suffix(path) in DICOM or is_dicom(path):
         return read_dicom
     if suffix(path) in PICTURES:
         return read_picture

@@ -17,6 +17,10 @@ class TrainingConfig:
     Attributes:
         system: the network, ``x2b`` or ``x2b_aligned``.
         data: folder of virtual patients (``x2br dataset virtual``).
+        on_the_fly: folder of labelled CTs; training samples are then drawn from them, new ones at each step, and `data`
+            need hold no more patients than those to validate on.
+        exclude: with `on_the_fly`, names of the subjects to leave out.
+        workers: processes that make the batches.
         out: folder for checkpoints, log and weights.
         steps: optimiser steps.
         batch: radiographs a step.
@@ -35,6 +39,9 @@ class TrainingConfig:
 
     system: str = "x2b"
     data: Path = Path("out/virtual")
+    on_the_fly: Path | None = None
+    exclude: tuple[str, ...] = ()
+    workers: int = 1
     out: Path = Path("out/x2b")
     steps: int = 100_000
     batch: int = 16
@@ -64,6 +71,10 @@ class TrainingConfig:
 def _typed(name: str, kind: str, value):
     """The value as the field's type, or an error that names the field."""
     kind = kind.removesuffix(" | None")
+    if kind == "tuple[str, ...]":
+        if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+            raise InputError(f"configuration: {name} = {value!r} is not a list of names")
+        return tuple(value)
     accepted = {"int": int, "float": (int, float), "bool": bool, "str": str, "Path": str}[kind]
     if not isinstance(value, accepted) or (isinstance(value, bool) and kind != "bool"):
         raise InputError(f"configuration: {name} = {value!r} is not a {kind}")
@@ -95,9 +106,10 @@ def read_config(path: Path) -> TrainingConfig:
         raise InputError(f"configuration: unknown system {system!r}; known are {', '.join(SYSTEMS)}")
     model = _checked(SYSTEMS[system][1], model, "model.")
     config = TrainingConfig(**_checked(TrainingConfig, table), model=model)
-    low = min(config.steps, config.batch, config.points, config.checkpoint_every, config.validation)
+    low = min(config.steps, config.batch, config.points, config.checkpoint_every, config.validation, config.workers)
     if low < 1 or config.learning_rate <= 0 or config.warmup < 0 or config.dice < 0:
         raise InputError(
-            "configuration: steps, batch, points, checkpoint_every, validation and learning_rate must be positive"
+            "configuration: steps, batch, points, checkpoint_every, validation, workers and learning_rate must be "
+            "positive"
         )
     return config

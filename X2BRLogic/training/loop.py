@@ -11,14 +11,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader
+from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from ..dataset.person import SHAPE_MODEL, learn_from
+from ..dataset.subject import find_subjects
 from ..errors import InputError
 from ..networks import TAU, build, load_backbone, save_model
 from ..networks.device import choose_device, device_of
 from ..surface import logit
-from .batches import Batches, find_patients
+from .batches import Batches, BatchesOnTheFly, find_patients, load
 from .calibration import best_offset
 from .config import TrainingConfig
 
@@ -103,6 +105,14 @@ class _Checkpoint:
             ) from None
 
 
+def _training_batches(config: TrainingConfig, files: list[Path], device: torch.device, settings: dict) -> Dataset:
+    if config.on_the_fly is None:
+        return Batches(files, **settings)
+    folders = find_subjects(config.on_the_fly, config.exclude)
+    model = learn_from(folders, config.out / SHAPE_MODEL)
+    return BatchesOnTheFly(folders, model=model, device=device.type, **settings)
+
+
 def train(config: TrainingConfig, device: str = "auto") -> Path:
     """Train, or go on from the checkpoint in ``config.out``; returns the weights file.
 
@@ -112,7 +122,7 @@ def train(config: TrainingConfig, device: str = "auto") -> Path:
         InputError: no data, or a checkpoint that does not fit.
     """
     target = choose_device(device)
-    training, validation = find_patients(config.data, config.validation)
+    training, validation = find_patients(config.data, config.validation, training=0 if config.on_the_fly else 1)
     config.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     model = build(config.system, config.architecture, config.pretrained)
@@ -123,9 +133,9 @@ def train(config: TrainingConfig, device: str = "auto") -> Path:
     checkpoint = _Checkpoint(config.out / CHECKPOINT)
     start = checkpoint.restore(model, optimiser, config)
     settings = {"batch": config.batch, "points": config.points}
-    batches = Batches(training, count=config.steps, seed=config.seed, **settings)
+    batches = _training_batches(config, training, target, settings | {"count": config.steps, "seed": config.seed})
     unseen = Batches(validation, count=max(1, 4 * len(validation) // config.batch), seed=config.seed + 1, **settings)
-    loader = DataLoader(batches, batch_size=None, sampler=range(start, config.steps), num_workers=1, prefetch_factor=4)
+    loader = load(batches, start, config.workers)
     model.train()
     running = None
     progress = tqdm(loader, initial=start, total=config.steps, file=sys.stderr, desc="train", mininterval=5)

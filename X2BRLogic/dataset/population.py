@@ -1,0 +1,123 @@
+"""A folder of virtual patients: drawn one by one on any number of workers, and on from where it stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+
+from .. import __version__
+from ..errors import InputError
+from ..fan_out import fan_out
+from ..files import written_whole
+from . import layout
+from .events import Course
+from .subject import Subject, find_subjects, read_subject
+
+#: Seed and the like of the whole folder, so that nobody mixes two populations.
+POPULATION = "population.json"
+
+
+def build_population(
+    subjects: Path,
+    out: Path,
+    *,
+    count: int,
+    seed: int = 0,
+    views: int = 4,
+    exclude: tuple[str, ...] = (),
+    workers: int = 1,
+    scheduler: str | None = None,
+    memory: str = "4 GiB",
+) -> Iterator[dict]:
+    """Write patients 0 to `count` - 1 and yield what happens (`X2BRLogic.dataset.events`).
+
+    A patient depends on the subjects, the seed and its number alone. Those that are there are kept, so an interrupted
+    call goes on where it stopped, and a larger `count` adds patients.
+
+    Args:
+        subjects: folder of labelled CTs (`find_subjects`).
+        out: folder to write to, made if missing.
+        exclude: names of subjects to leave out, so that they can be tested on.
+        workers, scheduler, memory: see `fan_out`.
+
+    Raises:
+        InputError: no subject, an excluded one that does not exist, or patients of another population in `out`.
+    """
+    from .page import write_page  # which shows populations too
+
+    folders = find_subjects(subjects, exclude)
+    _prepare(out, {"seed": seed, "views": views, "subjects": [folder.name for folder in folders]})
+    waiting = [n for n in range(count) if not _file(out, n).exists()]
+    function = partial(_write_patient, folders, out, seed, views)
+    outcomes = fan_out(function, waiting, workers=workers, scheduler=scheduler, memory=memory)
+    course = Course(count, len(waiting), None if scheduler else workers)
+    yield course.start()
+    if waiting:
+        from .person import SHAPE_MODEL, learn_from  # compiled kernels, which a finished population does without
+
+        learn_from(folders, out / SHAPE_MODEL)
+    failed = 0
+    with closing(outcomes):
+        for outcome in outcomes:
+            failed += outcome.error is not None
+            status, reasons = (layout.FAILED, [outcome.error]) if outcome.error else (layout.ACCEPTED, [])
+            yield course.item(_file(out, outcome.item).stem, status, reasons, outcome.seconds)
+    if failed < count:
+        write_page(out)
+    yield course.end({layout.ACCEPTED: count - failed, layout.REJECTED: 0, layout.FAILED: failed})
+
+
+def _file(out: Path, number: int) -> Path:
+    return out / f"patient_{number:06d}.npz"
+
+
+def _write_patient(folders: list[Path], out: Path, seed: int, views: int, number: int) -> None:
+    """On a worker, which alone needs the renderer."""
+    from .person import SHAPE_MODEL
+    from .virtual import make_patient
+
+    subject, model = _subject(folders[number % len(folders)]), _model(out / SHAPE_MODEL)
+    arrays = make_patient(subject, np.random.default_rng((seed, number)), views, model)
+    with written_whole(_file(out, number)) as partial_file, open(partial_file, "wb") as stream:
+        np.savez(stream, **arrays)
+
+
+@lru_cache(maxsize=8)
+def _subject(folder: Path) -> Subject:
+    """A worker makes patient after patient of few subjects."""
+    return read_subject(folder)
+
+
+@lru_cache(maxsize=1)
+def _model(file: Path):
+    """The shape model that `learn_from` left, if any: it leaves none where the subjects are too few."""
+    from .motion import ShapeModel
+
+    return ShapeModel.read(file) if file.exists() else None
+
+
+def _prepare(out: Path, settings: dict) -> None:
+    """Make the folder, clear what killed processes left half written, and refuse another population's."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for path in out.glob(".*.npz"):
+            path.unlink()
+        file = out / POPULATION
+        if file.exists():
+            before = json.loads(file.read_text(encoding="utf-8"))["settings"]
+            if before != settings:
+                changed = ", ".join(k for k in settings if before.get(k) != settings[k])
+                raise InputError(f"{out} holds patients made with another {changed}; give the same, or another folder")
+            return
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{out / POPULATION} is damaged; remove it, or give another folder") from None
+    except OSError as error:
+        raise InputError(f"cannot write to {out}: {error.strerror}; check the folder") from None
+    with written_whole(file) as partial_file:
+        text = json.dumps({"x2br": __version__, "settings": settings}, indent=1) + "\n"
+        partial_file.write_text(text, encoding="utf-8")

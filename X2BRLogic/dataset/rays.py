@@ -1,0 +1,153 @@
+"""The rays of a film pushed through a deformation into the scan, so that no volume need be warped.
+
+A ray of the film is a curve in the scanned person. Its places are found exactly on a lattice of every fourth pixel and
+every eighth millimetre of depth, as fine as the deformation's own grid, and interpolated in between.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit, prange
+
+from ..drr.attenuation import water_attenuation
+from ..geometry import CUBE_EDGE_MM, XRayGeometry
+from ..volume import Volume
+from .continuation import UNKNOWN
+from .deformation import Deformation
+
+LATTICE_PIXELS = 4
+_LATTICE_MM = 8.0
+#: Depth over which rays are followed, mm to both sides of the isocentre, where a body may be.
+_DEPTH_MM = 184.0
+#: Distance between samples along a ray.
+SAMPLE_MM = 3.0
+_BODY_HU = -300
+
+
+@dataclass(frozen=True)
+class RayLattice:
+    """Places along the rays of a film.
+
+    Attributes:
+        ijk: ``(D, R, C, 3)`` float32 voxel coordinates in the scan; row and column n are those of pixel
+            ``4 n``, depth is even from front to back.
+        depth_mm: distance between the first and the last depth along the central ray.
+        path: ``(R, C)`` by how much longer the rays are than the central one.
+        shape: of the film.
+    """
+
+    ijk: np.ndarray
+    depth_mm: float
+    path: np.ndarray
+    shape: tuple[int, int]
+
+    def within(self, scan: tuple[int, int, int]) -> tuple[int, int, int, float]:
+        """The depths at which some ray is in a scan of the shape (K, J, I), and how to sample between them.
+
+        Returns:
+            First and last depth; number of samples; their distance along the central ray, mm. No sample if none is.
+        """
+        size = np.array(scan[::-1], dtype=np.float32)
+        used = np.flatnonzero(((self.ijk > 0) & (self.ijk < size - 1)).all(-1).any((1, 2)))
+        if not used.size:
+            return 0, 0, 0, 0.0
+        first, last = max(used[0] - 1, 0), min(used[-1] + 1, len(self.ijk) - 1)
+        length = self.depth_mm * (last - first) / (len(self.ijk) - 1)
+        count = int(np.ceil(length / SAMPLE_MM)) + 1
+        return int(first), int(last), count, length / (count - 1)
+
+
+def ray_lattice(geometry: XRayGeometry, deformation: Deformation, scan: Volume) -> RayLattice:
+    """The lattice of a film of the virtual patient. The film is a network's input image: the face of the cube."""
+    ticks = [0.5 - (np.arange(0, n + LATTICE_PIXELS, LATTICE_PIXELS) + 0.5) / n for n in geometry.shape]
+    depths = np.linspace(-_DEPTH_MM, _DEPTH_MM, round(2 * _DEPTH_MM / _LATTICE_MM) + 1) / CUBE_EDGE_MM
+    y, z, x = np.meshgrid(depths, *ticks, indexing="ij")
+    ras = geometry.ray_cube_to_ras(np.stack([x, y, z], axis=-1).reshape(-1, 3))
+    ends = ras.reshape(*y.shape, 3)[[0, -1]]
+    path = np.linalg.norm(ends[1] - ends[0], axis=-1) / (2 * _DEPTH_MM)
+    ijk = scan.to_ijk(deformation.to_subject(ras)).astype(np.float32).reshape(*y.shape, 3)
+    return RayLattice(ijk, 2 * _DEPTH_MM, path.astype(np.float32), geometry.shape)
+
+
+def missing(lattice: RayLattice, ct: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How far each pixel's ray runs through tissue whose truth the scan does not tell, mm, the film's shape."""
+    index = np.round(lattice.ijk).astype(np.int32)
+    size = np.array(labels.shape[::-1], dtype=np.int32)
+    inside = ((index >= 0) & (index < size)).all(axis=-1)
+    i, j, k = np.moveaxis(np.where(inside[..., None], index, 0), -1, 0)
+    unknown = inside & (labels[k, j, i] == UNKNOWN)
+    unknown[unknown] = ct[k[unknown], j[unknown], i[unknown]] > _BODY_HU
+    coarse = unknown.sum(0) * (lattice.depth_mm / (len(unknown) - 1)) * lattice.path
+    return to_pixels(coarse, lattice.shape)
+
+
+def to_pixels(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Values ``(R, C)`` on the lattice, linearly interpolated at the film's pixels, float32."""
+    places = [np.arange(n) / LATTICE_PIXELS for n in shape]
+    for axis, place in enumerate(places):
+        low = place.astype(int)
+        part = np.expand_dims(place - low, 1 - axis)
+        values = np.take(values, low, axis) * (1 - part) + np.take(values, low + 1, axis) * part
+    return values.astype(np.float32)
+
+
+def line_integrals(ct: np.ndarray, lattice: RayLattice, exposed: np.ndarray) -> np.ndarray:
+    """Integrals of linear attenuation along the rays, dimensionless, float32, the film's shape.
+
+    Args:
+        ct: the scan, ``(K, J, I)`` int16 HU.
+        lattice: `ray_lattice` of the scan's grid.
+        exposed: bool, the film's shape: where it is false the result is 0.
+    """
+    first, last, count, step = lattice.within(ct.shape)
+    image = np.zeros(lattice.shape, dtype=np.float32)
+    if count:
+        _integrate(ct, lattice.ijk[first : last + 1], count, exposed, image)
+    return image * to_pixels(lattice.path, lattice.shape) * np.float32(step * water_attenuation() / 1000.0)
+
+
+@njit(parallel=True, cache=True, nogil=True, fastmath=True)
+def _integrate(ct, nodes, count, exposed, image):
+    """Sums of HU + 1000 at `count` places along each ray; the rays are curves through `nodes`."""
+    depths = nodes.shape[0]
+    nk, nj, ni = ct.shape
+    # Whole numbers and float32 make float64, which would cost a third more.
+    one, water, edge = np.float32(1), np.float32(1000), np.float32(LATTICE_PIXELS)
+    top = np.float32(ni - 1), np.float32(nj - 1), np.float32(nk - 1)
+    stride = np.float32((depths - 1) / (count - 1))
+    for row in prange(image.shape[0]):
+        curve = np.empty((depths, 3), dtype=np.float32)
+        r = row // LATTICE_PIXELS
+        fr = np.float32(row % LATTICE_PIXELS) / edge
+        for column in range(image.shape[1]):
+            if not exposed[row, column]:
+                continue
+            c = column // LATTICE_PIXELS
+            fc = np.float32(column % LATTICE_PIXELS) / edge
+            for d in range(depths):
+                for a in range(3):
+                    upper = nodes[d, r, c, a] * (one - fc) + nodes[d, r, c + 1, a] * fc
+                    lower = nodes[d, r + 1, c, a] * (one - fc) + nodes[d, r + 1, c + 1, a] * fc
+                    curve[d, a] = upper * (one - fr) + lower * fr
+            total = np.float32(0)
+            for n in range(count):
+                place = np.float32(n) * stride
+                d = min(int(place), depths - 2)
+                f = place - np.float32(d)
+                x = curve[d, 0] * (one - f) + curve[d + 1, 0] * f
+                y = curve[d, 1] * (one - f) + curve[d + 1, 1] * f
+                z = curve[d, 2] * (one - f) + curve[d + 1, 2] * f
+                if x < 0 or y < 0 or z < 0 or x >= top[0] or y >= top[1] or z >= top[2]:
+                    continue
+                i, j, k = int(x), int(y), int(z)
+                fx, fy, fz = x - np.float32(i), y - np.float32(j), z - np.float32(k)
+                value = np.float32(0)
+                for q in range(2):
+                    for p in range(2):
+                        left, right = np.float32(ct[k + q, j + p, i]), np.float32(ct[k + q, j + p, i + 1])
+                        pair = left + (right - left) * fx
+                        value += pair * (fy if p else one - fy) * (fz if q else one - fz)
+                total += max(value + water, np.float32(0))
+            image[row, column] = total
