@@ -17,9 +17,11 @@ from typing import Any
 
 import psutil
 
+from .detection import boxes_beside, read_boxes
 from .errors import InputError
 from .fan_out import Outcome, fan_out
 from .files import DICOM, PICTURES, VOLUMES, is_dicom, suffix, written_whole
+from .models import X2BR
 from .radiograph import geometry_beside, read_radiograph
 from .reconstruction import RESOLUTION, Reconstructing, Reconstruction
 from .worker import WorkerError, WorkerReconstructor
@@ -208,7 +210,9 @@ def _reconstruct(reconstructor: Reconstructing, film: Path, request: Request) ->
     radiograph = read_radiograph(
         film, view=request.view, pixel_spacing=request.pixel_spacing, sid=request.sid, sod=request.sod
     )
-    reconstruction = reconstructor.reconstruct(radiograph, resolution=request.resolution)
+    file = boxes_beside(film) if request.method == X2BR else None
+    boxes = read_boxes(file) if file else ()
+    reconstruction = reconstructor.reconstruct(radiograph, resolution=request.resolution, boxes=boxes)
     reconstruction.summary[_REQUEST] = _asked(film, request)
     return reconstruction
 
@@ -236,8 +240,16 @@ def _asked(film: Path, request: Request) -> dict:
     with open(film, "rb") as stream:
         content = hashlib.file_digest(stream, "sha256").hexdigest()
     geometry, _ = geometry_beside(film)
+    boxes = boxes_beside(film) if request.method == X2BR else None
     options = {name: getattr(request, name) for name in ("resolution", "view", "pixel_spacing", "sid", "sod")}
-    return {"film_sha256": content, "geometry_file": geometry.to_dict() if geometry else None, **options}
+    if boxes:
+        options["boxes"] = boxes.read_text(encoding="utf-8")
+    return {
+        "method": request.method,
+        "film_sha256": content,
+        "geometry_file": geometry.to_dict() if geometry else None,
+        **options,
+    }
 
 
 def _finished(film: Path, out: Path, request: Request, model: str) -> dict | None:

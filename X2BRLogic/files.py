@@ -91,6 +91,8 @@ def folder_written_whole(folder: str | os.PathLike) -> Iterator[Path]:
         yield temporary
         if folder.exists():
             for path in sorted(temporary.iterdir()):
+                if (folder / path.name).is_dir():  # which nothing can replace as long as it is there
+                    os.replace(folder / path.name, temporary / f"{path.name}.before")
                 os.replace(path, folder / path.name)
         else:
             os.rename(temporary, folder)

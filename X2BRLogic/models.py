@@ -10,6 +10,8 @@ from .networks.weights import read_header
 
 #: The installed model with the best figures (Documentation/benchmarks/accuracy.md).
 DEFAULT_METHOD = "x2b_aligned"
+#: Lays the skeleton template onto what the default model makes; it has no weights of its own.
+X2BR = "x2br"
 
 _HERE = Path(__file__).resolve().parent
 
@@ -43,9 +45,9 @@ def installed() -> dict[str, Model]:
 
 
 def weights_of(method: str) -> Path:
-    """The weights file of a method. Raises `InputError` where it is not installed."""
-    path = resources() / "Models" / f"{method}.safetensors"
+    """The weights file of a method, for `X2BR` the default model's. Raises `InputError` where it is not installed."""
+    path = resources() / "Models" / f"{DEFAULT_METHOD if method == X2BR else method}.safetensors"
     if not path.is_file():
         names = ", ".join(sorted(p.stem for p in path.parent.glob("*.safetensors"))) or "none"
-        raise InputError(f"no model for method {method!r} is installed; installed: {names}")
+        raise InputError(f"no model for method {method!r} is installed; installed: {names}, and {X2BR}")
     return path

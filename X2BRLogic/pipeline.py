@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import trimesh
@@ -13,7 +14,7 @@ import trimesh
 from . import __version__
 from .errors import InputError
 from .geometry import CUBE_EDGE_MM, XRayGeometry
-from .models import DEFAULT_METHOD, weights_of
+from .models import DEFAULT_METHOD, X2BR, weights_of
 from .networks import TAU, LoadedModel, OccupancyField, load_model
 from .networks.device import choose_device
 from .radiograph import Radiograph, network_image
@@ -29,14 +30,20 @@ from .surface import (
     untangle,
 )
 
+if TYPE_CHECKING:
+    from .detection import Box
+    from .x2br import Completed
+
 #: The mesh has about so many at most: finer than the network's samples, small enough to turn on any screen.
-FACES = 60_000
+FACES = 40_000
 #: A piece smaller than this is noise of the field, not bone: about a tenth of the smallest twelfth rib.
 SPECK_MM3 = 300.0
 #: A film turned further than this from AP or PA is another view; training turned patients by 5 degrees, rarely 15.
 _FRONTAL_DEGREES = 25.0
 #: What part of the time each stage takes until a first job has shown it.
 _STAGES = {"encode": 0.15, "surface": 0.4, "clean": 0.25, "refine": 0.2}
+#: The bones of `X2BR` beside those.
+_BONES = {"bones": 2.5}
 
 
 class _Stages:
@@ -72,9 +79,11 @@ class Reconstructor:
     """Holds a loaded model and reconstructs as many radiographs as it is given.
 
     Args:
-        method: name of an installed model, ``x2b`` or ``x2b_aligned``.
+        method: name of an installed model, ``x2b`` or ``x2b_aligned``; or ``x2br``: named bones, the skeleton template
+            laid onto the mesh of a model.
         device: ``auto``, ``cpu`` or ``cuda``.
         weights: a weights file instead of the installed one; it says which method it is for.
+            For ``x2br`` the weights of the model that makes the mesh.
 
     Raises:
         InputError: the model is not installed, or its file is damaged or not ours.
@@ -85,10 +94,15 @@ class Reconstructor:
         self._weights = Path(weights) if weights else weights_of(method)
         self._model: LoadedModel = load_model(self._weights, self.device)
         self._expected: dict[int, dict[str, float]] = {}
-        self.method: str = self._model.metadata["system"]
+        self.method: str = X2BR if method == X2BR else self._model.metadata["system"]
 
     def reconstruct(
-        self, radiograph: Radiograph, progress: Progress | None = None, *, resolution: int = RESOLUTION
+        self,
+        radiograph: Radiograph,
+        progress: Progress | None = None,
+        *,
+        resolution: int = RESOLUTION,
+        boxes: Sequence[Box] = (),
     ) -> Reconstruction:
         """Reconstruct the bones of the thorax.
 
@@ -97,13 +111,14 @@ class Reconstructor:
             progress: called with a fraction 0-1, which never falls, and the name of the stage; what it raises ends
                 the reconstruction and passes through.
             resolution: cells along an edge of the canonical cube, 32 times a power of two.
+            boxes: of bones in the radiograph, for ``x2br``; others do not look at them.
 
         Raises:
             InputError: not a frontal view, a film in which the network sees no bone, or not enough memory.
         """
         _require_frontal(radiograph, self.method)
         to_ras = radiograph.geometry.ray_cube_to_ras
-        stages = _Stages(progress, self._expected.get(resolution, _STAGES))
+        stages = _Stages(progress, self._expected.get(resolution, self._stages))
         with stages.stage("encode"):
             network = self._model.network
             field = OccupancyField(network, network_image(radiograph, network.config.image_size), self.device)
@@ -115,15 +130,29 @@ class Reconstructor:
             mesh = drop_specks(simplify(drop_specks(mesh, SPECK_MM3), FACES), SPECK_MM3)
         with stages.stage("refine") as tell:
             mesh, crossings = _refined(mesh, field, radiograph.geometry, resolution, tell)
+        completed, about = None, {}
+        if self.method == X2BR:
+            with stages.stage("bones") as tell:
+                completed = _completed(radiograph, mesh, boxes, tell)
+                about = completed.summary(radiograph) | {"coarse_volume_ml": round(float(mesh.volume) / 1000.0, 1)}
         self._expected[resolution] = dict(stages.seconds)
         stages.seconds["total"] = round(sum(stages.seconds.values()), 4)
-        summary = self._summary(radiograph, mesh, stages.seconds)
+        surface = completed.surface if completed else mesh
+        summary = self._summary(radiograph, surface, stages.seconds) | about
         summary["device"] = str(field.device)
         summary["field"] = {"resolution": resolution, "evaluations": sampled.evaluations, "dense": sampled.dense}
         summary["self_intersections"] = crossings
         summary["warnings"] += field.warnings
+        bones, used = {}, ()
+        if completed:
+            bones, used = completed.skeleton.bones, tuple(completed.boxes.values())
+            summary["warnings"] += completed.warnings
         stages.finish()
-        return Reconstruction(radiograph, mesh, summary=summary)
+        return Reconstruction(radiograph, surface, bones, used, summary)
+
+    @property
+    def _stages(self) -> dict[str, float]:
+        return _STAGES | (_BONES if self.method == X2BR else {})
 
     def _summary(self, radiograph: Radiograph, mesh: trimesh.Trimesh, seconds: dict) -> dict:
         pieces = mesh.body_count
@@ -164,6 +193,14 @@ def _refined(
     apart, crossings = untangle(moved, before=mesh.vertices)
     tell(0.9)
     return make_watertight(apart), crossings
+
+
+def _completed(
+    radiograph: Radiograph, coarse: trimesh.Trimesh, boxes: Sequence[Box], tell: Callable[[float], None]
+) -> Completed:
+    from .x2br import complete  # a second of imports that the other methods can do without
+
+    return complete(radiograph, coarse, boxes, progress=lambda part, stage: tell(part))
 
 
 def _require_frontal(radiograph: Radiograph, method: str) -> None:

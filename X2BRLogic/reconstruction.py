@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from .errors import InputError
 from .files import folder_written_whole
 
 if TYPE_CHECKING:
     import trimesh
 
+    from .detection import Box
     from .radiograph import Radiograph
+    from .volume import Volume
 
 Progress = Callable[[float, str], None]
 
 NOTICE = "For research use only. Not a medical device."
+#: Edge of the voxels of a saved label map, mm.
+LABEL_SPACING_MM = 1.5
 #: Cells along an edge of the canonical cube, unless somebody wants more.
 RESOLUTION = 128
 
@@ -29,19 +34,23 @@ class Reconstruction:
     Attributes:
         radiograph: what it was made from.
         mesh: the surface of all bones, closed, RAS mm.
-        bones: named bones, for methods that name them; empty for these two.
+        bones: named bones, closed meshes in RAS mm, for ``x2br``; empty for the others. Each vertex has
+            ``expected_error_mm`` and ``confidence`` among the mesh's `vertex_attributes`.
+        boxes: of bones in the radiograph that were used.
         summary: JSON-ready provenance: input, geometry, model, seconds, counts, warnings.
     """
 
     radiograph: Radiograph
     mesh: trimesh.Trimesh
     bones: dict[str, trimesh.Trimesh] = field(default_factory=dict)
+    boxes: tuple[Box, ...] = ()
     summary: dict = field(default_factory=dict)
 
     def save(self, folder: str | Path) -> dict[str, Path]:
         """Write ``bones.ply`` (mm, RAS), ``summary.json`` and ``preview.png``, all or none; the paths by name.
 
-        Raises `InputError` when the folder cannot be written to.
+        Of named bones also ``bones/NAME.ply`` with what each vertex carries, ``labels.nrrd``, ``skeleton.json`` and
+        ``boxes.json``. Raises `InputError` when the folder cannot be written to.
         """
         from .preview import preview
 
@@ -49,17 +58,60 @@ class Reconstruction:
             self.mesh.export(partial / "bones.ply")
             preview(self.radiograph.pixels, self.mesh).save(partial / "preview.png")
             (partial / "summary.json").write_text(json.dumps(self.summary, indent=2) + "\n", encoding="utf-8")
-        return {name: Path(folder) / name for name in ("bones.ply", "summary.json", "preview.png")}
+            names = ["bones.ply", "summary.json", "preview.png"]
+            names += self._save_bones(partial) if self.bones else []
+        return {name: Path(folder) / name for name in names}
+
+    def label_map(self, spacing: float = LABEL_SPACING_MM) -> Volume:
+        """The named bones as voxels, uint8 labels of `anatomy`, on a grid along R, A and S.
+
+        Raises `InputError` where there are none.
+        """
+        from .template import Skeleton
+
+        if not self.bones:
+            raise InputError("this reconstruction has no named bones; reconstruct with the method x2br")
+        return Skeleton(dict(self.bones)).label_map(spacing)
+
+    def _save_bones(self, folder: Path) -> list[str]:
+        from .detection import write_boxes
+        from .template import bone_of
+        from .volume_io import write_volume
+
+        (folder / "bones").mkdir()
+        about = {}
+        for name, mesh in self.bones.items():
+            mesh.export(folder / "bones" / f"{name}.ply")
+            bone = bone_of(name)
+            about[name] = {
+                "file": f"bones/{name}.ply",
+                "label": bone.label,
+                "snomed_ct": bone.code,
+                "laterality": bone.side_code,
+                "meaning": bone.meaning,
+                "colour": [round(part, 3) for part in bone.colour],
+            } | self.summary.get("bones", {}).get(name, {})
+        text = {"schema": "x2br-skeleton-1", "coordinates": "RAS, mm", "bones": about}
+        (folder / "skeleton.json").write_text(json.dumps(text, indent=2) + "\n", encoding="utf-8")
+        write_volume(folder / "labels.nrrd", self.label_map())
+        write_boxes(self.boxes, folder / "boxes.json")
+        return ["bones", "labels.nrrd", "skeleton.json", "boxes.json"]
 
 
 class Reconstructing(Protocol):
     """Reconstructs: `pipeline.Reconstructor` in this process, `worker.WorkerReconstructor` in one of its own."""
 
     def reconstruct(
-        self, radiograph: Radiograph, progress: Progress | None = None, *, resolution: int = RESOLUTION
+        self,
+        radiograph: Radiograph,
+        progress: Progress | None = None,
+        *,
+        resolution: int = RESOLUTION,
+        boxes: Sequence[Box] = (),
     ) -> Reconstruction:
         """Reconstruct the bones of the thorax.
 
         `progress` is called with a fraction 0-1, which never falls, and the name of the stage; what it raises ends the
-        work and passes through. Raises `InputError` for a film that cannot be reconstructed.
+        work and passes through. `boxes` are of bones in the radiograph, for ``x2br``. Raises `InputError` for
+        a film that cannot be reconstructed.
         """

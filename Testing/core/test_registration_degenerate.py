@@ -129,6 +129,12 @@ def test_exact_sums_over_too_many_pairs_are_refused():
         register(many, many, "bcpd", Settings(nystrom_p=0, nystrom_g=10))
 
 
+def test_an_exact_kernel_that_would_take_for_ever_is_refused(monkeypatch):
+    monkeypatch.setattr("X2BRLogic.registration.coherence._MOST_LANDMARKS", 100)
+    with pytest.raises(InputError, match="nystrom_g"):
+        register(ball(), ball(), "bcpd", Settings(nystrom_g=0, beta=0.02))
+
+
 @pytest.mark.parametrize(
     ("method", "settings", "words"),
     [

@@ -200,7 +200,7 @@ def as_markdown(result: dict, plot: bool = True) -> str:
         page.append(f"- load average before the run: {result['load_before']:.2f}")
     page += [
         "",
-        f"Film: `{result['film']}`. Medians of {len(result['warm'][0]['seconds'])} runs. Seconds of a warm model are "
+        f"Film: `{result['film']}`. Medians of {len(result['warm'][0]['seconds'])} run(s). Seconds of a warm model are "
         "from the film in memory to the closed, simplified, refined mesh.",
         "",
         goals_list(result),
@@ -250,10 +250,12 @@ def _draw(result: dict, path: Path) -> bool:
         begin = [b + s for b, s in zip(begin, seconds, strict=True)]
     left.invert_yaxis()
     left.set_xlabel("seconds, warm")
-    left.legend(frameon=False, fontsize=8)
-    right.barh([r["way"] for r in result["peers"]], [r["median_s"] for r in result["peers"]], color=_COLOURS[0])
+    left.legend(frameon=False, fontsize=8, ncols=len(_COLOURS), loc="lower left", bbox_to_anchor=(0, 1))
+    peers = {row["way"]: row["median_s"] for row in result["peers"]}
+    bars = right.barh(list(peers), list(peers.values()), color=_COLOURS[0])
+    right.bar_label(bars, [f" {seconds:.2f}" for seconds in peers.values()])
+    right.margins(x=0.12)
     right.invert_yaxis()
-    right.set_xscale("log")
     right.set_xlabel("seconds from film to marching cubes' mesh, x2b")
     for axes in (left, right):
         axes.grid(True, axis="x", color="#e4e4e4", linewidth=0.7)

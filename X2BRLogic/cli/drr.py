@@ -31,7 +31,8 @@ def add_to(subparsers) -> None:
         "--labels",
         type=Path,
         help="bone labels of the CT: aims at the bones of the thorax (1-12 left ribs, 13-24 right ribs, 25 sternum, "
-        "26 costal cartilages, 27-33 C1-C7, 34-45 T1-T12, 46-50 L1-L5, 51 sacrum, 52-57 shoulders)",
+        "26 costal cartilages, 27-33 C1-C7, 34-45 T1-T12, 46-50 L1-L5, 51 sacrum, 52-57 shoulders), and writes where "
+        "each bone is in the image, NAME.boxes.json",
     )
     command.add_argument("--bones", action="store_true", help="the labelled bones alone; needs --labels")
     command.add_argument("--remove-couch", action="store_true", help="take couch and sheets out of the CT first")
@@ -79,7 +80,7 @@ def run(options: argparse.Namespace) -> dict:
     say(f"read {options.ct.name}: {' x '.join(map(str, ct.array.shape[::-1]))} voxels")
     seconds = {"read": time.perf_counter() - start, "prepare": 0.0, "render": 0.0, "write": 0.0}
 
-    from ..drr import DrrWriter, Exposure, ImagingChain, bones_only, isocentre, remove_couch
+    from ..drr import DrrWriter, Exposure, ImagingChain, bones_only, isocentre, project_boxes, remove_couch
 
     start = time.perf_counter()
     poses, detector = _poses(options), _detector(options)
@@ -102,7 +103,8 @@ def run(options: argparse.Namespace) -> dict:
             geometry = pose.geometry(detector, centre)
             image = chain.line_integrals(geometry, number)
             rendered = time.perf_counter()
-            images.append(writer.add(f"drr_{pose.name}", image, geometry, record))
+            boxes = None if labels is None else project_boxes(labels, geometry)
+            images.append(writer.add(f"drr_{pose.name}", image, geometry, record, boxes))
             seconds["render"] += rendered - start
             seconds["write"] += time.perf_counter() - rendered
         writer.finish(beside=options.out)

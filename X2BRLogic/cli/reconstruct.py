@@ -14,6 +14,7 @@ _EXAMPLES = """\
   x2br reconstruct Resources/SampleData/chest_ap.png --out result
   x2br reconstruct film.dcm --out result --json
   x2br reconstruct film.png --view PA --pixel-spacing 0.55 --sid 1800 --sod 1550 --out result
+  x2br reconstruct film.png --method x2br --boxes film.boxes.json --out result   # named bones
   x2br reconstruct films --out results                  # a folder: results/results.csv, and a folder for each film
   x2br reconstruct films --out results --scheduler tcp://10.0.0.1:8786
 
@@ -33,7 +34,10 @@ def add_to(subparsers) -> None:
         "radiograph", type=Path, metavar="RADIOGRAPH", help="PNG, JPEG, TIFF, DICOM, NRRD, NIfTI, MHA; or a folder"
     )
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
-    command.add_argument("--method", help="an installed model (x2br models); default x2b_aligned, the best")
+    command.add_argument("--method", help="an installed model (x2br models), default x2b_aligned; or x2br: named bones")
+    command.add_argument(
+        "--boxes", type=Path, metavar="FILE", help="of bones in the film, for x2br; default NAME.boxes.json beside it"
+    )
     command.add_argument("--weights", type=Path, help="a weights file, instead of an installed model")
     command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
     command.add_argument(
@@ -47,10 +51,15 @@ def add_to(subparsers) -> None:
 
 def run(options: argparse.Namespace) -> dict:
     """Read, reconstruct and write; the summary, or of a folder the table."""
+    if options.boxes and (options.method != "x2br" or options.radiograph.is_dir()):
+        raise InputError(
+            "--boxes is for one film and --method x2br; of a folder, NAME.boxes.json beside each film is taken"
+        )
     if options.radiograph.is_dir():
         return _run_folder(options)
     if options.workers or options.scheduler:
         raise InputError("--workers and --scheduler are for a folder of radiographs; leave them out for one")
+    from ..models import DEFAULT_METHOD, X2BR
     from ..radiograph import read_radiograph
 
     # The input is looked at before the network is loaded: a wrong file is told at once.
@@ -59,7 +68,7 @@ def run(options: argparse.Namespace) -> dict:
     )
     for warning in radiograph.warnings:
         say(f"x2br: warning: {warning}")
-    from ..models import DEFAULT_METHOD
+    boxes = _boxes(options) if options.method == X2BR else ()
     from ..pipeline import Reconstructor
     from ..reconstruction import RESOLUTION
 
@@ -70,10 +79,23 @@ def run(options: argparse.Namespace) -> dict:
         radiograph,
         progress=lambda fraction, stage: say(f"{fraction:4.0%} {stage}"),
         resolution=options.resolution or RESOLUTION,
+        boxes=boxes,
     )
     reconstruction.summary["seconds"]["load model"] = round(loading, 4)
     written = reconstruction.save(options.out)
     return reconstruction.summary | {"out": {name: str(path) for name, path in written.items()}}
+
+
+def _boxes(options: argparse.Namespace) -> list:
+    from ..detection import boxes_beside, read_boxes
+
+    file = options.boxes or boxes_beside(options.radiograph)
+    if file is None:
+        say("x2br: warning: no boxes: levels may be off by one; give --boxes, or NAME.boxes.json beside the film")
+        return []
+    boxes = read_boxes(file)
+    say(f"x2br: {len(boxes)} boxes from {file}")
+    return boxes
 
 
 def _run_folder(options: argparse.Namespace) -> dict:
@@ -188,9 +210,10 @@ def _tell_folder(result: dict) -> str:
 def _tell_one(result: dict) -> str:
     low, high = result["bounds_mm"]
     extent = " x ".join(f"{b - a:.0f}" for a, b in zip(low, high, strict=True))
+    named = f"{len(result['bones'])} named " if "bones" in result else ""
     scale = "" if result["absolute_scale"] else " (scale assumed, see the warnings)"
     return (
-        f"bones of {extent} mm{scale}, {result['faces']} faces, in {result['seconds']['total']:.1f} s\n"
+        f"{named}bones of {extent} mm{scale}, {result['faces']} faces, in {result['seconds']['total']:.1f} s\n"
         + "\n".join(f"  {path}" for path in result["out"].values())
         + f"\n{result['notice']}"
     )

@@ -1,5 +1,5 @@
 """Bones found in a radiograph, as boxes."""
 
-from .boxes import Box, read_boxes, write_boxes
+from .boxes import Box, boxes_beside, read_boxes, write_boxes
 
-__all__ = ["Box", "read_boxes", "write_boxes"]
+__all__ = ["Box", "boxes_beside", "read_boxes", "write_boxes"]

@@ -6,12 +6,13 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from .. import anatomy
 from ..errors import InputError
-from ..files import reason, require_file, written_whole
+from ..files import reason, require_file, stem, written_whole
 
 SCHEMA = "x2br-boxes-1"
 _BY_LEVEL = {(bone.group, bone.level): bone for bone in anatomy.BONES if bone.level is not None}
@@ -92,6 +93,12 @@ def write_boxes(boxes: Iterable[Box], path: str | os.PathLike) -> None:
     text = {"schema": SCHEMA, "pixels": "x0, y0, x1, y1; whole numbers are pixel centres", "boxes": listed}
     with written_whole(path) as partial:
         partial.write_text(json.dumps(text, indent=1) + "\n")
+
+
+def boxes_beside(image: Path) -> Path | None:
+    """The file of boxes beside an image, ``<stem>.boxes.json``; ``None`` where there is none."""
+    path = image.with_name(f"{stem(image)}.boxes.json")
+    return path if path.is_file() else None
 
 
 def read_boxes(path: str | os.PathLike) -> list[Box]:

@@ -1,6 +1,7 @@
 """Digitally reconstructed radiographs: a CT, an X-ray geometry and exact ray tracing."""
 
 from .body import bones_only, remove_couch
+from .boxes import project_boxes
 from .chain import Exposure, ImagingChain
 from .poses import Detector, Pose, PoseRange, random_poses, series
 from .presentation import as_radiograph
@@ -23,6 +24,7 @@ __all__ = [
     "as_radiograph",
     "bones_only",
     "isocentre",
+    "project_boxes",
     "project_labels",
     "random_poses",
     "ray_cosines",

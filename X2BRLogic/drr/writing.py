@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from ..detection import Box, write_boxes
 from ..geometry import XRayGeometry
 from ..volume import Volume
 from ..volume_io import write_volume
@@ -37,10 +39,18 @@ class DrrWriter:
 
             self._dicom = DicomStudy()
 
-    def add(self, name: str, line_integrals: np.ndarray, geometry: XRayGeometry, record: dict | None = None) -> str:
+    def add(
+        self,
+        name: str,
+        line_integrals: np.ndarray,
+        geometry: XRayGeometry,
+        record: dict | None = None,
+        boxes: Iterable[Box] | None = None,
+    ) -> str:
         """Write one DRR under `name` (no suffix); returns the picture's file name.
 
-        `record`: what else to keep beside the geometry, such as the exposure.
+        `record`: what else to keep beside the geometry, such as the exposure. `boxes`: of the bones in the picture,
+        written as ``<name>.boxes.json``.
         """
         pixels = as_radiograph(line_integrals, self._clahe)
         files = [f"{name}.png"]
@@ -52,6 +62,8 @@ class DrrWriter:
         if self._dicom is not None:
             files.append(f"{name}.dcm")
             self._dicom.write(self._folder / files[-1], pixels, geometry)
+        if boxes is not None:
+            write_boxes(boxes, self._folder / f"{name}.boxes.json")
         self._placed |= dict.fromkeys(files, geometry.to_dict() | (record or {}))
         return files[0]
 

@@ -28,12 +28,13 @@ _MARGIN_MM = 4.0
 
 @dataclass(frozen=True)
 class Case:
-    """An AP film of known geometry, the truth, and the box (RAS mm) in which the scan knows the truth."""
+    """An AP film of known geometry, the truth, the box (RAS mm) in which the scan knows it, and the bones' labels."""
 
     name: str
     radiograph: Radiograph
     truth: trimesh.Trimesh
     region: np.ndarray
+    labels: Volume
 
 
 def _case(name: str, ct: Volume, labels: Volume) -> Case:
@@ -41,7 +42,7 @@ def _case(name: str, ct: Volume, labels: Volume) -> Case:
     pixels = as_radiograph(Renderer(ct).line_integrals(geometry)).astype(np.float32)
     known = dict.fromkeys(("sid", "sod", "spacing", "view"), True)
     mesh = labels_to_mesh(labels, anatomy.THORAX)
-    return Case(name, Radiograph(pixels, geometry, known, name), mesh, _scanned(labels, mesh))
+    return Case(name, Radiograph(pixels, geometry, known, name), mesh, _scanned(labels, mesh), labels)
 
 
 def _scanned(labels: Volume, mesh: trimesh.Trimesh) -> np.ndarray:

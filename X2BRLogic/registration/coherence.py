@@ -14,12 +14,15 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from ..errors import InputError
 from .gauss_sums import gaussians, gaussians_in_place
 from .geodesic import distances
 
 _BLOCK = 16384
 #: Eigenvalues of a Gaussian kernel below this share of the largest are rounding.
 _ROUNDING = 1e-10
+#: An exact kernel of more landmarks takes minutes to expand.
+_MOST_LANDMARKS = 4000
 
 
 class Coherence:
@@ -92,6 +95,7 @@ def pivots(points: np.ndarray, beta: float, tolerance: float = 1e-9) -> np.ndarr
     """Landmarks that give a Gaussian kernel exactly, to `tolerance` in each variance, by pivoted Cholesky.
 
     The vertex worst explained so far comes next. A smooth kernel needs some hundred, whatever the number of vertices.
+    Raises `InputError` for a kernel so narrow that it needs thousands.
     Source: Harbrecht, Peters, Schneider, On the low-rank approximation by the pivoted Cholesky decomposition,
     Applied Numerical Mathematics 62(4), 2012, algorithm 1.
     """
@@ -100,6 +104,11 @@ def pivots(points: np.ndarray, beta: float, tolerance: float = 1e-9) -> np.ndarr
     chosen: list[int] = []
     while len(chosen) < len(points) and left.max() > tolerance:
         n, at = len(chosen), int(left.argmax())
+        if n == _MOST_LANDMARKS:
+            raise InputError(
+                f"the exact kernel of {len(points)} points needs more than {n} landmarks; raise beta, or give "
+                "nystrom_g (K) a number such as 300"
+            )
         if n == len(factor):
             factor = np.concatenate([factor, np.empty_like(factor)])
         column = gaussians(points, points[at : at + 1], beta)[:, 0] - factor[:n, at] @ factor[:n]

@@ -21,13 +21,11 @@ class Match(NamedTuple):
         moving: ``(M,)`` target points that each moving point matches (P 1).
         moments: ``(M, 3)`` sum of their coordinates (P X).
         fixed: ``(N,)`` probability that each target point is no outlier (P^T 1).
-        exact: whether the sums were over all pairs, or over all near ones.
     """
 
     moving: np.ndarray
     moments: np.ndarray
     fixed: np.ndarray
-    exact: bool
 
 
 class Matcher:
@@ -65,7 +63,7 @@ class Matcher:
         density = moving_cells.moments(self._target, weights, width, radius)[:, 0]
         inverse, fixed = _inverse(density, outliers, 0.0)
         columns = target_cells.moments(moving, inverse, width, radius) * weights[:, None]
-        return Match(np.maximum(columns[:, 0], _LEAST), columns[:, 1:], fixed, True)
+        return Match(np.maximum(columns[:, 0], _LEAST), columns[:, 1:], fixed)
 
     def _nystrom(self, moving, weights, width, outliers) -> Match | None:
         """``None`` where the approximation fails, as it may once the width is far below the samples' spacing."""
@@ -83,7 +81,7 @@ class Matcher:
         columns = to_moving.T @ cho_solve(factor, to_target @ values, check_finite=False) * weights[:, None]
         if not columns[:, 0].sum() > 0.0:
             return None
-        return Match(np.maximum(columns[:, 0], _LEAST), columns[:, 1:], fixed, False)
+        return Match(np.maximum(columns[:, 0], _LEAST), columns[:, 1:], fixed)
 
 
 def _inverse(density: np.ndarray, outliers: float, least: float) -> tuple[np.ndarray, np.ndarray]:

@@ -1,8 +1,8 @@
 """The 64-bit Mersenne Twister, MT19937-64, which numpy does not have.
 
 The author's program draws its landmarks and samples with it. The same generator, asked in the same order, makes a
-registration with the same settings and seed come out the same, not only alike on average: on thoraces, where a rib can
-slide to its neighbour, two seeds differ by centimetres.
+registration with the same settings and seed come out the same: of a thorax, where a rib can slide along or to its
+neighbour, two seeds end up a centimetre apart on average, with either program.
 Source: Nishimura, Tables of 64-bit Mersenne twisters, ACM TOMACS 10(4), 2000.
 """
 

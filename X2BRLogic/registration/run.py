@@ -75,7 +75,7 @@ def run_drift(moving: Shape, fixed: Shape, method: str, settings: Settings, prog
         vertices = solution.motion.of(source + displacement)
     with stages("correspondences"):
         matched = expected_matches(vertices, target, solution.sigma)
-    uncertainty = solution.motion.scale * spread * frame.fixed_scale
+    uncertainty = np.cbrt(abs(np.linalg.det(solution.motion.linear))) * spread * frame.fixed_scale
     if method == "cpd":  # which has no posterior
         uncertainty = np.full(len(source), np.nan)
     if not solution.converged:

@@ -25,33 +25,35 @@ def self_intersections(mesh: trimesh.Trimesh, among: np.ndarray | None = None) -
         return np.zeros((0, 2), dtype=np.int64)
     vertices = mesh.vertices.view(np.ndarray) - mesh.bounds.mean(axis=0)
     faces = mesh.faces.view(np.ndarray)
+    corners = np.stack([vertices[faces[:, n]] for n in range(3)])
+    normals = mesh.face_normals.view(np.ndarray)
     found = [np.zeros((0, 2), dtype=np.int64)]
-    for pairs in _near_pairs(vertices[faces], among):
+    for pairs in _near_pairs(corners, among):
         for one, other in ((0, 1), (1, 0)):
-            pairs = pairs[_straddles(vertices, faces, mesh.face_normals, pairs[:, one], pairs[:, other])]
+            pairs = pairs[_straddles(corners, normals, pairs[:, one], pairs[:, other])]
         first, second = faces[pairs[:, 0]], faces[pairs[:, 1]]
         found.append(pairs[_pierces(vertices, first, second) | _pierces(vertices, second, first)])
     return np.unique(np.sort(np.concatenate(found), axis=1), axis=0)
 
 
-def _near_pairs(triangles: np.ndarray, among: np.ndarray | None) -> Iterator[np.ndarray]:
-    """Pairs ``(P, 2)`` of triangles whose boxes meet, one of them `among` those wanted; some more than once."""
-    low, high = triangles.min(axis=1), triangles.max(axis=1)
-    cell = max(1.5 * float((high - low).max(axis=1).mean()), float(np.ptp(low, axis=0).max()) / 1000, 1e-30)
+def _near_pairs(corners: np.ndarray, among: np.ndarray | None) -> Iterator[np.ndarray]:
+    """Pairs ``(P, 2)`` of faces whose boxes meet, one of them `among` those wanted; some more than once."""
+    low, high = np.minimum.reduce(corners), np.maximum.reduce(corners)
+    cell = max(1.5 * float(np.maximum.reduce((high - low).T).mean()), float(np.ptp(low, axis=0).max()) / 1000, 1e-30)
     origin = low.min(axis=0)
     begin, end = (((corner - origin) / cell).astype(np.int64) for corner in (low, high))
     shape = end.max(axis=0) + 1
     # Every triangle in every cell that its box meets, of the cells that are wanted.
     span = end - begin + 1
-    count = span.prod(axis=1)
-    member = np.repeat(np.arange(len(triangles)), count)
+    count = span[:, 0] * span[:, 1] * span[:, 2]
+    member = np.repeat(np.arange(len(low)), count)
     within, (_, b, c) = _places_in_rows(count), span[member].T
     step = np.stack([within // (b * c), within // c % b, within % c], axis=1)
-    place = np.ravel_multi_index(tuple((begin[member] + step).T), tuple(shape))
+    place = (begin[member] + step) @ np.array([shape[1] * shape[2], shape[2], 1])
     if among is not None:
         wanted = np.isin(place, place[among[member]])
         member, place = member[wanted], place[wanted]
-    order = np.argsort(place, kind="stable")
+    order = np.argsort(place)
     member, place = member[order], place[order]
     # Every entry with those after it in its cell.
     later = np.searchsorted(place, place, side="right") - np.arange(len(place)) - 1
@@ -75,11 +77,11 @@ def _places_in_rows(lengths: np.ndarray) -> np.ndarray:
     return np.arange(lengths.sum()) - np.repeat(lengths.cumsum() - lengths, lengths)
 
 
-def _straddles(vertices, faces, normals, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Whether faces `other` have corners on both sides of the planes of faces `one`."""
-    normal, origin = normals[one], np.einsum("ij,ij->i", normals, vertices[faces[:, 0]])[one]
-    distances = [np.einsum("ij,ij->i", normal, vertices[faces[other, n]]) - origin for n in range(3)]
-    rounding = 1e-12 * np.abs(vertices).max()  # a common corner is on neither side
+def _straddles(corners, normals, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Whether faces `other` have corners on both sides of the planes of faces `one`; `corners` are ``(3, F, 3)``."""
+    normal, height = normals[one], np.einsum("ij,ij->i", normals, corners[0])[one]
+    distances = [np.einsum("ij,ij->i", normal, corner[other]) - height for corner in corners]
+    rounding = 1e-12 * np.abs(corners).max()  # a common corner is on neither side
     return (np.minimum.reduce(distances) < -rounding) & (np.maximum.reduce(distances) > rounding)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import fields
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..detection import Box
 from ..errors import InputError
 from ..reconstruction import RESOLUTION, Progress, Reconstruction
 from .client import Job, Worker
@@ -42,9 +43,9 @@ class _Reconstruct:
 
     kind = "reconstruct"
 
-    def __init__(self, radiograph: Radiograph, model: dict, resolution: int):
+    def __init__(self, radiograph: Radiograph, model: dict, resolution: int, boxes: Sequence[Box]):
         self._radiograph = radiograph
-        self.settings = model | {"resolution": resolution}
+        self.settings = model | {"resolution": resolution, "boxes": [asdict(box) for box in boxes]}
 
     def write(self, folder: Path) -> None:
         """The radiograph into the job's folder."""
@@ -57,7 +58,9 @@ class _Reconstruct:
         """The reconstruction from the job's folder."""
         from .exchange import unpack
 
-        return Reconstruction(radiograph=self._radiograph, **unpack(folder, "reconstruction"))
+        parts = unpack(folder, "reconstruction")
+        boxes = tuple(Box(**box) for box in parts.pop("boxes"))
+        return Reconstruction(radiograph=self._radiograph, boxes=boxes, **parts)
 
 
 class WorkerReconstructor:
@@ -90,19 +93,24 @@ class WorkerReconstructor:
     def __exit__(self, *_) -> None:
         self.close()
 
-    def submit(self, radiograph: Radiograph, *, resolution: int = RESOLUTION) -> Job:
+    def submit(self, radiograph: Radiograph, *, resolution: int = RESOLUTION, boxes: Sequence[Box] = ()) -> Job:
         """Begin, and return at once: for a host with an event loop. The job's value is a `Reconstruction`."""
-        return self.worker.submit(_Reconstruct(radiograph, self._model, resolution))
+        return self.worker.submit(_Reconstruct(radiograph, self._model, resolution, boxes))
 
     def reconstruct(
-        self, radiograph: Radiograph, progress: Progress | None = None, *, resolution: int = RESOLUTION
+        self,
+        radiograph: Radiograph,
+        progress: Progress | None = None,
+        *,
+        resolution: int = RESOLUTION,
+        boxes: Sequence[Box] = (),
     ) -> Reconstruction:
         """Reconstruct the bones of the thorax; see `reconstruction.Reconstructing`.
 
         An exception in `progress`, or Ctrl-C, cancels the job. Raises `WorkerError` too: the worker crashed or was
         killed; the next call starts a new one.
         """
-        job = self.submit(radiograph, resolution=resolution)
+        job = self.submit(radiograph, resolution=resolution, boxes=boxes)
         try:
             return job.wait(_listener(progress) if progress else None)
         finally:
@@ -153,16 +161,18 @@ def reconstruct(job: JobContext) -> dict:
         parts = unpack(job.folder, "radiograph")
         geometry = XRayGeometry.from_dict(parts["geometry"])
         radiograph = Radiograph(**parts | {"geometry": geometry, "warnings": tuple(parts["warnings"])})
+        boxes = [Box(**box) for box in job.settings.get("boxes", ())]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"the radiograph in {job.folder} is missing or damaged ({error}); hand it in again") from None
     reconstruction = _reconstructor(job).reconstruct(
-        radiograph, job.progress, resolution=job.settings.get("resolution", RESOLUTION)
+        radiograph, job.progress, resolution=job.settings.get("resolution", RESOLUTION), boxes=boxes
     )
     for warning in reconstruction.summary["warnings"]:
         if warning not in radiograph.warnings:
             job.warn(warning)
     parts = {part.name: getattr(reconstruction, part.name) for part in fields(reconstruction)}
     del parts["radiograph"]  # the host has it
+    parts["boxes"] = [asdict(box) for box in reconstruction.boxes]
     pack(job.folder, "reconstruction", parts)
     return {}
 

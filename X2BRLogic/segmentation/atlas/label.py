@@ -17,7 +17,7 @@ from .names import name_bones
 from .numbers import Numbering, number_ribs
 from .ribs import find_ribs
 from .skeleton import Atlas, atlas_from_labels
-from .spine import body_density, find_canal
+from .spine import find_canal
 from .warp import fit_atlas
 
 _SMOOTH_MM = 0.6
@@ -26,8 +26,6 @@ _LEAST_BONE_MM3 = 50_000.0
 _MARGIN_MM = 20.0
 #: Numberings that differ in cost by less than this are both possible.
 _CERTAIN = 10.0
-#: Osteophytes and contrast count no more than an end plate, HU.
-_DENSEST_HU = 400.0
 
 Progress = Callable[[float, str], None]
 
@@ -68,8 +66,7 @@ def label_by_atlas(
     numbering = number_ribs(pieces, canal, atlas)
     ribs = numbering.ribs
     say(0.45, "fitting the atlas")
-    body = body_density(np.clip(hu, 0.0, _DENSEST_HU), canal, origin, SPACING_MM)
-    places = fit_atlas(atlas, ribs, canal, body)
+    places = fit_atlas(atlas, ribs, canal)
     say(0.6, "naming the bones")
     labels = name_bones(hu, bone, origin, ribs, atlas, places)
     say(0.95, "resampling")

@@ -10,7 +10,7 @@ from ... import anatomy
 from ...volume import Volume
 from .grid import SPACING_MM, upright
 from .ribs import RibPiece, find_ribs
-from .spine import Canal, body_density, find_canal
+from .spine import Canal, find_canal
 
 #: What stands for bone and for everything else where there are only labels, HU.
 _BONE_HU, _SOFT_HU = 300.0, 40.0
@@ -27,14 +27,12 @@ class Atlas:
         labels: the bone of each, ``(N,)`` uint8.
         canal: the middle of the spinal canal.
         ribs: centre-line by label, from `ribs.SECTION_MM` beside the canal forwards, RAS mm.
-        body: share of bone through the vertebral bodies, by height (`spine.body_density`).
     """
 
     points: np.ndarray
     labels: np.ndarray
     canal: Canal
     ribs: dict[int, RibPiece]
-    body: np.ndarray
 
 
 def atlas_from_labels(labels: Volume) -> Atlas:
@@ -55,5 +53,4 @@ def atlas_from_labels(labels: Volume) -> Atlas:
         if label in anatomy.RIBS and (label not in ribs or piece.length > ribs[label].length):
             ribs[label] = piece
     index = np.argwhere(array > 0)[::_EVERY]
-    body = body_density((array > 0).astype(np.float32), canal, origin, SPACING_MM)
-    return Atlas(grid.to_ras(index[:, ::-1]), array[tuple(index.T)].astype(np.uint8), canal, ribs, body)
+    return Atlas(grid.to_ras(index[:, ::-1]), array[tuple(index.T)].astype(np.uint8), canal, ribs)

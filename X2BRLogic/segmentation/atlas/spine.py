@@ -19,10 +19,6 @@ _ALONG_MM = 24.0
 #: Grid of the search, mm.
 _SPACING_MM = 3.0
 _LEAST_SCORE = 0.4
-#: The vertebral body is sampled in front of the canal at these distances, so far to the sides, every so far up, mm.
-_AHEAD_MM = (14.0, 18.0, 22.0, 26.0)
-_ASIDE_MM = np.arange(-9.0, 10.0, 3.0)
-BODY_STEP_MM = 1.0
 
 
 @dataclass(frozen=True)
@@ -78,18 +74,6 @@ def find_canal(hu: np.ndarray, spacing: float, origin: np.ndarray) -> Canal:
     slices = np.arange(hu.shape[0])
     row, column = (np.interp(slices, np.arange(len(path)) * step, smooth[:, axis]) for axis in (0, 1))
     return Canal(origin[0] + spacing * column, origin[1] + spacing * row, origin[2] + spacing * slices)
-
-
-def body_density(density: np.ndarray, canal: Canal, origin: np.ndarray, spacing: float) -> np.ndarray:
-    """Mean of `density` ``[k, j, i]`` through the vertebral bodies at every `BODY_STEP_MM` of the canal's height."""
-    height = np.arange(canal.z[0], canal.z[-1], BODY_STEP_MM)
-    total = np.zeros(len(height))
-    for ahead in _AHEAD_MM:
-        middle = canal.places(height, ahead)
-        for aside in _ASIDE_MM:
-            index = ((middle + np.array([aside, 0.0, 0.0]) - origin) / spacing)[:, ::-1].T
-            total += ndimage.map_coordinates(density, index, order=1, mode="nearest")
-    return total / (len(_AHEAD_MM) * len(_ASIDE_MM))
 
 
 def _ring_score(hu: np.ndarray, spacing: float) -> np.ndarray:
