@@ -100,3 +100,24 @@ def folder_written_whole(folder: str | os.PathLike) -> Iterator[Path]:
         raise InputError(f"cannot write to {folder}: {error.strerror}; check the folder and the free space") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def only_writer(folder: str | os.PathLike) -> Iterator[None]:
+    """Keep a folder that exists to this process. The lock ends with the process, however that ends.
+
+    Raises `InputError` where another process has it.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(Path(folder) / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(f"another process writes to {folder} now; wait until it has ended") from None
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror}; check the folder") from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -72,7 +72,7 @@ class Box:
     def __exit__(self, *_):
         pass
 
-    def reconstruct(self, radiograph, progress=None, *, resolution=128):
+    def reconstruct(self, radiograph, progress=None, *, resolution=128, boxes=()):
         content = self._weights.read_bytes()
         mesh = trimesh.creation.box((200 + content[-1], 150, 300))
         summary = {

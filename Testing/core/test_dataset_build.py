@@ -199,7 +199,7 @@ def test_one_build_at_a_time(cts, tmp_path, no_workers):
     folder, out = cts("anna"), tmp_path / "out"
     first = build(folder, out, SMALL)
     next(first)
-    with pytest.raises(InputError, match="another process is building"):
+    with pytest.raises(InputError, match="another process writes to"):
         next(build(folder, out, SMALL))
     first.close()
     assert [event["status"] for event in build(folder, out, SMALL) if event["event"] == "item"] == ["accepted"]

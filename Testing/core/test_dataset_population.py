@@ -50,8 +50,10 @@ def test_a_population_goes_on_and_is_the_same_again(two_people, tmp_path):
             assert set(one.files) == set(other.files)
             assert all(np.array_equal(one[key], other[key]) for key in one.files)
 
+    settings = (out / POPULATION).read_text()
     with pytest.raises(InputError, match="holds patients made with another seed; give the same, or another folder"):
         next(build_population(two_people, out, count=4, seed=4, views=1))
+    assert (out / POPULATION).read_text() == settings
     (out / POPULATION).write_text("{")
     with pytest.raises(InputError, match="is damaged"):
         next(build_population(two_people, out, count=4, seed=3, views=1))

@@ -276,10 +276,10 @@ def test_garbage_on_stdin_is_answered_and_survived(module, temporary):
 
 
 def test_remaining_seconds_are_those_of_earlier_jobs(shared):
-    """Unknown at first; then, at every step, what is really left."""
+    """Unknown at first; then, at every step, what is really left, whatever the input that comes with the settings."""
     for run in range(3):
         events = []
-        shared.submit(Do("count", seconds=1.0)).wait(lambda e, seen=events: seen.append((time.monotonic(), e)))
+        shared.submit(Do("count", seconds=1.0, numbers=[run])).wait(lambda e, seen=events: seen.append((time.monotonic(), e)))
         end = events[-1][0]
         told = [(moment, event.remaining) for moment, event in events if event.name == "progress"]
         assert len(told) == 10

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 from ..errors import InputError
 from ..fan_out import fan_out
+from ..files import only_writer
 from . import layout
 from .entry import is_done, write_entry
 from .events import STATUSES, Course
@@ -16,8 +17,6 @@ from .page import write_page
 from .records import read_record, remove_leftovers, write_failure, write_manifest
 from .settings import Settings, read_settings, write_settings
 from .sources import Source, find_sources
-
-_LOCK = ".lock"
 
 
 def build(
@@ -49,7 +48,7 @@ def build(
     """
     sources = find_sources(cts, labels)
     _prepare(out, settings, rebuild)
-    with _alone(out):
+    with only_writer(out):
         remove_leftovers(out)
         waiting = [source for source in sources if not _done(source, settings, out)]
         function = partial(_entry, settings, out)
@@ -90,6 +89,11 @@ def _done(source: Source, settings: Settings, out: Path) -> bool:
         return False
 
 
+def _ours(path: Path) -> bool:
+    """What a build leaves that is killed before it has written its settings; and what systems hide in folders."""
+    return path.name == layout.SUBJECTS or path.name.startswith(".")
+
+
 def _prepare(out: Path, settings: Settings, rebuild: bool) -> None:
     """Make the folder and its settings file, or refuse."""
     file = out / layout.DATASET
@@ -103,26 +107,10 @@ def _prepare(out: Path, settings: Settings, rebuild: bool) -> None:
                 "on every subject again"
             )
         return
-    if out.exists() and not file.exists() and (not out.is_dir() or any(p.name != _LOCK for p in out.iterdir())):
+    if out.exists() and not file.exists() and not (out.is_dir() and all(_ours(path) for path in out.iterdir())):
         raise InputError(f"{out} is there and is no data set; give a new or an empty folder")
     try:
         (out / layout.SUBJECTS).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot write to {out}: {error.strerror}; check the folder") from None
     write_settings(out, settings)
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Two builds in one folder would clear away each other's work. The lock ends with the process, however it ends."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(out / _LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(f"another process is building {out} now; wait until it has ended") from None
-    try:
-        yield
-    finally:
-        lock.release()

@@ -19,7 +19,7 @@ from .person import Person, VirtualPatient, draw_patient, prepare
 from .subject import read_subject
 from .virtual import film_of, warped
 
-_COLUMNS = 4
+_COLUMNS = 3
 _GAP = 6
 _VIEWS = ("front", "left side")
 

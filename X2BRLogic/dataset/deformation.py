@@ -112,28 +112,49 @@ def _jacobian(nodes, step, i, j, k, fx, fy, fz, matrix):
         matrix[a, 0], matrix[a, 1], matrix[a, 2] = x / step, y / step, z / step
 
 
-@njit(cache=True)
-def _determinant(m):
-    return (
-        m[0, 0] * (m[1, 1] * m[2, 2] - m[1, 2] * m[2, 1])
-        - m[0, 1] * (m[1, 0] * m[2, 2] - m[1, 2] * m[2, 0])
-        + m[0, 2] * (m[1, 0] * m[2, 1] - m[1, 1] * m[2, 0])
-    )
+@njit(inline="always")
+def _triple(nodes, k, j, i, x, y, z):
+    """Triple product of the edges that leave the corner (k + z, j + y, i + x) of a cell, along x, y and z."""
+    ux = nodes[k + z, j + y, i + 1, 0] - nodes[k + z, j + y, i, 0]
+    uy = nodes[k + z, j + y, i + 1, 1] - nodes[k + z, j + y, i, 1]
+    uz = nodes[k + z, j + y, i + 1, 2] - nodes[k + z, j + y, i, 2]
+    vx = nodes[k + z, j + 1, i + x, 0] - nodes[k + z, j, i + x, 0]
+    vy = nodes[k + z, j + 1, i + x, 1] - nodes[k + z, j, i + x, 1]
+    vz = nodes[k + z, j + 1, i + x, 2] - nodes[k + z, j, i + x, 2]
+    wx = nodes[k + 1, j + y, i + x, 0] - nodes[k, j + y, i + x, 0]
+    wy = nodes[k + 1, j + y, i + x, 1] - nodes[k, j + y, i + x, 1]
+    wz = nodes[k + 1, j + y, i + x, 2] - nodes[k, j + y, i + x, 2]
+    return ux * (vy * wz - vz * wy) - vx * (uy * wz - uz * wy) + wx * (uy * vz - uz * vy)
 
 
 @njit(parallel=True, cache=True, nogil=True)
 def _smallest_determinant(nodes, step):
     lowest = np.empty(nodes.shape[0] - 1)
     for k in prange(nodes.shape[0] - 1):
-        matrix = np.empty((3, 3))
         least = np.inf
         for j in range(nodes.shape[1] - 1):
             for i in range(nodes.shape[2] - 1):
                 for corner in range(8):
-                    _jacobian(nodes, step, i, j, k, corner & 1, (corner >> 1) & 1, corner >> 2, matrix)
-                    least = min(least, _determinant(matrix))
+                    least = min(least, _triple(nodes, k, j, i, corner & 1, (corner >> 1) & 1, corner >> 2))
         lowest[k] = least
-    return lowest.min()
+    return lowest.min() / step**3
+
+
+@njit(inline="always")
+def _solve(m, right, out):
+    """Cramer's rule for a 3x3 system: a call of LAPACK would take ten times as long."""
+    c0 = m[1, 1] * m[2, 2] - m[1, 2] * m[2, 1]
+    c1 = m[1, 2] * m[2, 0] - m[1, 0] * m[2, 2]
+    c2 = m[1, 0] * m[2, 1] - m[1, 1] * m[2, 0]
+    determinant = m[0, 0] * c0 + m[0, 1] * c1 + m[0, 2] * c2
+    out[0] = c0 * right[0] + (m[0, 2] * m[2, 1] - m[0, 1] * m[2, 2]) * right[1]
+    out[0] += (m[0, 1] * m[1, 2] - m[0, 2] * m[1, 1]) * right[2]
+    out[1] = c1 * right[0] + (m[0, 0] * m[2, 2] - m[0, 2] * m[2, 0]) * right[1]
+    out[1] += (m[0, 2] * m[1, 0] - m[0, 0] * m[1, 2]) * right[2]
+    out[2] = c2 * right[0] + (m[0, 1] * m[2, 0] - m[0, 0] * m[2, 1]) * right[1]
+    out[2] += (m[0, 0] * m[1, 1] - m[0, 1] * m[1, 0]) * right[2]
+    for a in range(3):
+        out[a] /= determinant
 
 
 @njit(inline="always")
@@ -151,7 +172,7 @@ def _invert(nodes, origin, step, points, out):
     middle = nodes[nodes.shape[0] // 2, nodes.shape[1] // 2, nodes.shape[2] // 2]
     reach = -origin + step
     for n in prange(points.shape[0]):
-        matrix, gap, trial, at = np.empty((3, 3)), np.empty(3), np.empty(3), np.empty(3)
+        matrix, gap, move, trial, at = np.empty((3, 3)), np.empty(3), np.empty(3), np.empty(3), np.empty(3)
         for a in range(3):
             at[a] = points[n, a] - middle[a]
         size = _gap(nodes, origin, step, at, points[n], gap)
@@ -160,7 +181,7 @@ def _invert(nodes, origin, step, points, out):
                 break
             i, j, k, fx, fy, fz = _locate(nodes, origin, step, at[0], at[1], at[2])
             _jacobian(nodes, step, i, j, k, fx, fy, fz, matrix)
-            move = np.linalg.solve(matrix, gap)
+            _solve(matrix, gap, move)
             # A step of more than two cells would leave the part of the map that the derivative knows, and one that
             # does not come closer goes back and forth between cells.
             scale = min(1.0, 2.0 * step / max(np.sqrt(move[0] ** 2 + move[1] ** 2 + move[2] ** 2), 1e-12))

@@ -79,7 +79,7 @@ class Source:
         for _ in range(views):
             geometry = random_geometry(rng, patient.centre)
             lattice = ray_lattice(geometry, patient.deformation, self.person.ct)
-            exposed = collimate(rng, missing(lattice, self.person.ct.array, self.person.labels.array))
+            exposed = collimate(rng, missing(lattice, self.person.labels.array))
             image = expose(rng, integrate(ct.array, lattice, exposed), exposed)
             films.append(Sample(image, self.truth(rng, patient, geometry, points), geometry))
         return films

@@ -13,7 +13,7 @@ import numpy as np
 from .. import __version__
 from ..errors import InputError
 from ..fan_out import fan_out
-from ..files import written_whole
+from ..files import only_writer, written_whole
 from . import layout
 from .events import Course
 from .subject import Subject, find_subjects, read_subject
@@ -52,23 +52,26 @@ def build_population(
 
     folders = find_subjects(subjects, exclude)
     _prepare(out, {"seed": seed, "views": views, "subjects": [folder.name for folder in folders]})
-    waiting = [n for n in range(count) if not _file(out, n).exists()]
-    function = partial(_write_patient, folders, out, seed, views)
-    outcomes = fan_out(function, waiting, workers=workers, scheduler=scheduler, memory=memory)
-    course = Course(count, len(waiting), None if scheduler else workers)
-    yield course.start()
-    if waiting:
-        from .person import SHAPE_MODEL, learn_from  # compiled kernels, which a finished population does without
+    with only_writer(out):
+        for leftover in out.glob(".*.npz"):  # of processes that were killed
+            leftover.unlink()
+        waiting = [n for n in range(count) if not _file(out, n).exists()]
+        function = partial(_write_patient, folders, out, seed, views)
+        outcomes = fan_out(function, waiting, workers=workers, scheduler=scheduler, memory=memory)
+        course = Course(count, len(waiting), None if scheduler else workers)
+        yield course.start()
+        if waiting:
+            from .person import SHAPE_MODEL, learn_from  # compiled kernels, which a finished population does without
 
-        learn_from(folders, out / SHAPE_MODEL)
-    failed = 0
-    with closing(outcomes):
-        for outcome in outcomes:
-            failed += outcome.error is not None
-            status, reasons = (layout.FAILED, [outcome.error]) if outcome.error else (layout.ACCEPTED, [])
-            yield course.item(_file(out, outcome.item).stem, status, reasons, outcome.seconds)
-    if failed < count:
-        write_page(out)
+            learn_from(folders, out / SHAPE_MODEL)
+        failed = 0
+        with closing(outcomes):
+            for outcome in outcomes:
+                failed += outcome.error is not None
+                status, reasons = (layout.FAILED, [outcome.error]) if outcome.error else (layout.ACCEPTED, [])
+                yield course.item(_file(out, outcome.item).stem, status, reasons, outcome.seconds)
+        if failed < count:
+            write_page(out)
     yield course.end({layout.ACCEPTED: count - failed, layout.REJECTED: 0, layout.FAILED: failed})
 
 
@@ -102,22 +105,19 @@ def _model(file: Path):
 
 
 def _prepare(out: Path, settings: dict) -> None:
-    """Make the folder, clear what killed processes left half written, and refuse another population's."""
+    """Make the folder, or refuse another population's."""
+    file = out / POPULATION
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for path in out.glob(".*.npz"):
-            path.unlink()
-        file = out / POPULATION
-        if file.exists():
-            before = json.loads(file.read_text(encoding="utf-8"))["settings"]
-            if before != settings:
-                changed = ", ".join(k for k in settings if before.get(k) != settings[k])
-                raise InputError(f"{out} holds patients made with another {changed}; give the same, or another folder")
-            return
+        before = json.loads(file.read_text(encoding="utf-8"))["settings"] if file.exists() else None
     except (ValueError, KeyError, TypeError):
-        raise InputError(f"{out / POPULATION} is damaged; remove it, or give another folder") from None
+        raise InputError(f"{file} is damaged; remove it, or give another folder") from None
     except OSError as error:
         raise InputError(f"cannot write to {out}: {error.strerror}; check the folder") from None
-    with written_whole(file) as partial_file:
-        text = json.dumps({"x2br": __version__, "settings": settings}, indent=1) + "\n"
-        partial_file.write_text(text, encoding="utf-8")
+    if before is None:
+        with written_whole(file) as partial_file:
+            text = json.dumps({"x2br": __version__, "settings": settings}, indent=1) + "\n"
+            partial_file.write_text(text, encoding="utf-8")
+    elif before != settings:
+        changed = ", ".join(k for k in settings if before.get(k) != settings[k])
+        raise InputError(f"{out} holds patients made with another {changed}; give the same, or another folder")

@@ -23,34 +23,36 @@ _LATTICE_MM = 8.0
 _DEPTH_MM = 184.0
 #: Distance between samples along a ray.
 SAMPLE_MM = 3.0
-_BODY_HU = -300
+#: Below this is air, or lung so thin that a few millimetres of it cannot be seen.
+_AIR_HU = -970
 
 
 @dataclass(frozen=True)
 class RayLattice:
-    """Places along the rays of a film.
+    """Places along the rays of a film, ``D`` depths on the rays of ``R`` x ``C`` pixels: those of number ``4 n``.
 
     Attributes:
-        ijk: ``(D, R, C, 3)`` float32 voxel coordinates in the scan; row and column n are those of pixel
-            ``4 n``, depth is even from front to back.
+        ijk: ``(D, R, C, 3)`` float32 voxel coordinates in the scan; depth is even from back to front.
         depth_mm: distance between the first and the last depth along the central ray.
         path: ``(R, C)`` by how much longer the rays are than the central one.
+        body: ``(D, R, C)`` bool, where there is more than air.
         shape: of the film.
     """
 
     ijk: np.ndarray
     depth_mm: float
     path: np.ndarray
+    body: np.ndarray
     shape: tuple[int, int]
 
-    def within(self, scan: tuple[int, int, int]) -> tuple[int, int, int, float]:
-        """The depths at which some ray is in a scan of the shape (K, J, I), and how to sample between them.
+    @property
+    def within(self) -> tuple[int, int, int, float]:
+        """The depths between which all of the body is, and how to sample there.
 
         Returns:
-            First and last depth; number of samples; their distance along the central ray, mm. No sample if none is.
+            First and last depth; number of samples; their distance along the central ray, mm. No sample without body.
         """
-        size = np.array(scan[::-1], dtype=np.float32)
-        used = np.flatnonzero(((self.ijk > 0) & (self.ijk < size - 1)).all(-1).any((1, 2)))
+        used = np.flatnonzero(self.body.any((1, 2)))
         if not used.size:
             return 0, 0, 0, 0.0
         first, last = max(used[0] - 1, 0), min(used[-1] + 1, len(self.ijk) - 1)
@@ -60,27 +62,39 @@ class RayLattice:
 
 
 def ray_lattice(geometry: XRayGeometry, deformation: Deformation, scan: Volume) -> RayLattice:
-    """The lattice of a film of the virtual patient. The film is a network's input image: the face of the cube."""
+    """The lattice of a film of the virtual patient. The film is a network's input image: the face of the cube.
+
+    Args:
+        scan: HU of the person.
+    """
     ticks = [0.5 - (np.arange(0, n + LATTICE_PIXELS, LATTICE_PIXELS) + 0.5) / n for n in geometry.shape]
     depths = np.linspace(-_DEPTH_MM, _DEPTH_MM, round(2 * _DEPTH_MM / _LATTICE_MM) + 1) / CUBE_EDGE_MM
     y, z, x = np.meshgrid(depths, *ticks, indexing="ij")
     ras = geometry.ray_cube_to_ras(np.stack([x, y, z], axis=-1).reshape(-1, 3))
     ends = ras.reshape(*y.shape, 3)[[0, -1]]
     path = np.linalg.norm(ends[1] - ends[0], axis=-1) / (2 * _DEPTH_MM)
-    ijk = scan.to_ijk(deformation.to_subject(ras)).astype(np.float32).reshape(*y.shape, 3)
-    return RayLattice(ijk, 2 * _DEPTH_MM, path.astype(np.float32), geometry.shape)
+    ijk = scan.to_ijk(deformation.to_subject(ras)).astype(np.float32)
+    body = nearest(scan.array, ijk, np.int16(-1000)).reshape(y.shape) > _AIR_HU
+    return RayLattice(ijk.reshape(*y.shape, 3), 2 * _DEPTH_MM, path.astype(np.float32), body, geometry.shape)
 
 
-def missing(lattice: RayLattice, ct: np.ndarray, labels: np.ndarray) -> np.ndarray:
+@njit(parallel=True, cache=True, nogil=True)
+def nearest(array, ijk, outside):
+    """The values of ``array[k, j, i]`` at voxel coordinates ``(N, 3)``, those of the nearest voxel; else `outside`."""
+    nk, nj, ni = array.shape
+    out = np.empty(len(ijk), dtype=array.dtype)
+    for n in prange(len(ijk)):
+        i, j, k = int(np.floor(ijk[n, 0] + 0.5)), int(np.floor(ijk[n, 1] + 0.5)), int(np.floor(ijk[n, 2] + 0.5))
+        inside = 0 <= i < ni and 0 <= j < nj and 0 <= k < nk
+        out[n] = array[k, j, i] if inside else outside
+    return out
+
+
+def missing(lattice: RayLattice, labels: np.ndarray) -> np.ndarray:
     """How far each pixel's ray runs through tissue whose truth the scan does not tell, mm, the film's shape."""
-    index = np.round(lattice.ijk).astype(np.int32)
-    size = np.array(labels.shape[::-1], dtype=np.int32)
-    inside = ((index >= 0) & (index < size)).all(axis=-1)
-    i, j, k = np.moveaxis(np.where(inside[..., None], index, 0), -1, 0)
-    unknown = inside & (labels[k, j, i] == UNKNOWN)
-    unknown[unknown] = ct[k[unknown], j[unknown], i[unknown]] > _BODY_HU
-    coarse = unknown.sum(0) * (lattice.depth_mm / (len(unknown) - 1)) * lattice.path
-    return to_pixels(coarse, lattice.shape)
+    found = nearest(labels, lattice.ijk.reshape(-1, 3), np.uint8(0)).reshape(lattice.body.shape)
+    unknown = (found == UNKNOWN) & lattice.body
+    return to_pixels(unknown.sum(0) * (lattice.depth_mm / (len(unknown) - 1)) * lattice.path, lattice.shape)
 
 
 def to_pixels(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -101,15 +115,26 @@ def line_integrals(ct: np.ndarray, lattice: RayLattice, exposed: np.ndarray) -> 
         lattice: `ray_lattice` of the scan's grid.
         exposed: bool, the film's shape: where it is false the result is 0.
     """
-    first, last, count, step = lattice.within(ct.shape)
+    first, last, count, step = lattice.within
     image = np.zeros(lattice.shape, dtype=np.float32)
     if count:
-        _integrate(ct, lattice.ijk[first : last + 1], count, exposed, image)
+        spans = _spans(lattice.body[first : last + 1])
+        _integrate(ct, lattice.ijk[first : last + 1], spans, count, exposed, image)
     return image * to_pixels(lattice.path, lattice.shape) * np.float32(step * water_attenuation() / 1000.0)
 
 
+def _spans(body: np.ndarray) -> np.ndarray:
+    """First and last depth, ``(2, R - 1, C - 1)``, between which a lattice cell's rays may meet the body."""
+    depths = len(body)
+    hit = body.any(0)
+    first = np.where(hit, body.argmax(0) - 1, depths)
+    last = np.where(hit, depths - body[::-1].argmax(0), -1)
+    around = [np.s_[:-1, :-1], np.s_[:-1, 1:], np.s_[1:, :-1], np.s_[1:, 1:]]
+    return np.stack([np.min([first[s] for s in around], axis=0), np.max([last[s] for s in around], axis=0)])
+
+
 @njit(parallel=True, cache=True, nogil=True, fastmath=True)
-def _integrate(ct, nodes, count, exposed, image):
+def _integrate(ct, nodes, spans, count, exposed, image):
     """Sums of HU + 1000 at `count` places along each ray; the rays are curves through `nodes`."""
     depths = nodes.shape[0]
     nk, nj, ni = ct.shape
@@ -125,16 +150,19 @@ def _integrate(ct, nodes, count, exposed, image):
             if not exposed[row, column]:
                 continue
             c = column // LATTICE_PIXELS
+            low, high = max(spans[0, r, c], 0), min(spans[1, r, c], depths - 1)
+            if high <= low:
+                continue
             fc = np.float32(column % LATTICE_PIXELS) / edge
-            for d in range(depths):
+            for d in range(low, high + 1):
                 for a in range(3):
                     upper = nodes[d, r, c, a] * (one - fc) + nodes[d, r, c + 1, a] * fc
                     lower = nodes[d, r + 1, c, a] * (one - fc) + nodes[d, r + 1, c + 1, a] * fc
                     curve[d, a] = upper * (one - fr) + lower * fr
             total = np.float32(0)
-            for n in range(count):
+            for n in range(int(np.ceil(low / stride)), min(int(high / stride), count - 1) + 1):
                 place = np.float32(n) * stride
-                d = min(int(place), depths - 2)
+                d = min(int(place), high - 1)
                 f = place - np.float32(d)
                 x = curve[d, 0] * (one - f) + curve[d + 1, 0] * f
                 y = curve[d, 1] * (one - f) + curve[d + 1, 1] * f

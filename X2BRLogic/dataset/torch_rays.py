@@ -18,7 +18,7 @@ def line_integrals(values: Tensor, lattice: RayLattice) -> Tensor:
         values: the scan, ``(K, J, I)`` float32, HU + 1000 and not below 0; its device does the work.
         lattice: `rays.ray_lattice` of the scan's grid.
     """
-    first, last, count, step = lattice.within(tuple(values.shape))
+    first, last, count, step = lattice.within
     if not count:
         return torch.zeros(lattice.shape, device=values.device)
     size = torch.tensor(values.shape[::-1], dtype=torch.float32, device=values.device)

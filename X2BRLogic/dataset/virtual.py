@@ -83,7 +83,7 @@ def film_of(patient: VirtualPatient, renderer: Renderer, rng: np.random.Generato
     person = patient.person
     geometry = random_geometry(rng, patient.centre)
     lattice = ray_lattice(geometry, patient.deformation, person.ct)
-    exposed = collimate(rng, missing(lattice, person.ct.array, person.labels.array))
+    exposed = collimate(rng, missing(lattice, person.labels.array))
     return expose(rng, renderer.line_integrals(geometry), exposed), geometry
 
 

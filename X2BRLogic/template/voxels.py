@@ -8,7 +8,7 @@ import numpy as np
 import trimesh
 
 from ..errors import InputError
-from ..surface import contains
+from ..evaluation.occupancy import occupancy
 from ..volume import Volume
 
 MOST_VOXELS = 512**3
@@ -43,9 +43,11 @@ def voxelise(
         if (low >= high).any():
             continue
         place = tuple(slice(a, b) for a, b in zip(low[::-1], high[::-1], strict=True))
-        free = np.argwhere(array[place] == 0)[:, ::-1] + low
-        inside = free[contains(mesh, grid.to_ras(free))]
-        array[tuple(inside[:, ::-1].T)] = label
+        # In the grid's own frame, in which its points are a lattice of unit spacing; a mirrored mesh winds the other
+        # way round, which is inside all the same.
+        local = trimesh.Trimesh(ijk, mesh.faces, process=False)
+        inside = occupancy(local, low, 1.0, tuple(high - low)).transpose(2, 1, 0)
+        array[place][inside & (array[place] == 0)] = label
     return Volume(array, grid.ijk_to_ras)
 
 

@@ -21,7 +21,7 @@ from .process import WorkerProcess, default_python
 from .protocol import Cancelled, Event, WorkerError, sentence
 
 #: A worker that has not given up a cancelled job by then is killed: a second is what the user is promised.
-_GRACE_SECONDS = 0.6
+_GRACE_SECONDS = 0.5
 _CLOSE_SECONDS = 1.0
 _POLL_SECONDS = 0.2
 _ENDS = {"result": "done", "error": "failed", "cancelled": "cancelled"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import json
 import os
 import queue
 import sys
@@ -106,7 +105,8 @@ class _Server:
     def _outcome(self, order: dict) -> dict:
         """Run the job; the event that ends it."""
         kind, settings, folder = order["kind"], order["settings"], Path(order["folder"])
-        times = self._times.begin((kind, json.dumps(settings, sort_keys=True)))
+        alike = [(name, value) for name, value in sorted(settings.items()) if not isinstance(value, list | dict)]
+        times = self._times.begin((kind, *alike))  # lists are input, and of every job their own
         progress = _Progress(self, order["job"], times)
         try:
             event = {

@@ -31,6 +31,8 @@ _TABLE_FROM_MM = -400.0
 _TABLE_LENGTH = 161
 _BLOCK = 4
 _SHOULDER_SHARE = 0.4
+#: One point in so many is enough for a fit.
+_EVERY = 4
 
 
 def trunk_motion(bones: Armature, motions: np.ndarray, overall: np.ndarray, girth: float) -> np.ndarray:
@@ -41,11 +43,12 @@ def trunk_motion(bones: Armature, motions: np.ndarray, overall: np.ndarray, girt
         overall: 4x4, what a level does where no bone is near; it also keeps the fits from running wild.
         girth: scale across, beyond what the bones do.
     """
-    before = np.concatenate(bones.points)
-    after = np.concatenate([apply(m, p) for m, p in zip(motions, bones.points, strict=True)])
+    points = [p[::_EVERY] for p in bones.points]
+    before = np.concatenate(points)
+    after = np.concatenate([apply(m, p) for m, p in zip(motions, points, strict=True)])
     # The shoulders take their surroundings along, but an arm must not take the chest.
     share = [_SHOULDER_SHARE if anatomy.BY_LABEL[int(n)].group == "shoulder" else 1.0 for n in bones.labels]
-    share = np.repeat(share, [len(p) for p in bones.points])
+    share = np.repeat(share, [len(p) for p in points])
     residual = after - apply(overall, before)
     fits = np.empty((len(SLICES_MM), 4, 4))
     for n, level in enumerate(SLICES_MM):

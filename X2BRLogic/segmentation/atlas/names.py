@@ -20,10 +20,8 @@ _ASTRAY_MM = 12.0
 #: Cartilage that is not calcified, HU, and how near it must be to the atlas's, mm.
 _CARTILAGE_HU = (65.0, 200.0)
 _CARTILAGE_MM = 5.0
-#: Marrow is what a closing by this takes in, mm; and as far as twice this, what lies among the atlas's points too.
-_MARROW_MM = 4.0
-_INSIDE_MM = 2.0
-_MARROW_HU = -60.0
+#: Marrow is what a closing by this takes in, mm.
+_MARROW_MM = 5.0
 #: Pieces of a bone smaller than this share of its largest are specks.
 _SPECK = 0.05
 
@@ -59,10 +57,6 @@ def name_bones(
     names = nearest(index, _REACH_MM)
     lines = {label: _on_atlas(rib.line, places[atlas.labels == label]) for label, rib in ribs.items()}
     labels[tuple(index.T)] = _ribs_by_line(origin + SPACING_MM * index[:, ::-1], names, lines)
-    inner = np.argwhere(_closed(labels > 0, 2 * _MARROW_MM) & (labels == 0) & ~bone & (hu > _MARROW_HU))
-    if len(inner):
-        names = nearest(inner, _INSIDE_MM)
-        labels[tuple(inner.T)] = np.where(names == anatomy.CARTILAGES, 0, names)
     soft = np.argwhere(
         (labels == 0) & _around_cartilage(to_index[~hard], bone) & (hu > _CARTILAGE_HU[0]) & (hu < _CARTILAGE_HU[1])
     )
