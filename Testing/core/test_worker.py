@@ -279,7 +279,9 @@ def test_remaining_seconds_are_those_of_earlier_jobs(shared):
     """Unknown at first; then, at every step, what is really left, whatever the input that comes with the settings."""
     for run in range(3):
         events = []
-        shared.submit(Do("count", seconds=1.0, numbers=[run])).wait(lambda e, seen=events: seen.append((time.monotonic(), e)))
+        shared.submit(Do("count", seconds=1.0, numbers=[run])).wait(
+            lambda e, seen=events: seen.append((time.monotonic(), e))
+        )
         end = events[-1][0]
         told = [(moment, event.remaining) for moment, event in events if event.name == "progress"]
         assert len(told) == 10

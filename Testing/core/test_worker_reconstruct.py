@@ -138,7 +138,19 @@ def test_the_bench(weights, temporary, monkeypatch, tmp_path, capsys):
     """Two jobs and one interruption of each kind; the goals are judged and the page says so."""
     monkeypatch.setattr(bench, "WorkerReconstructor", partial(WorkerReconstructor, weights=weights))
     monkeypatch.setattr(bench, "RESOLUTION", 64)
-    arguments = ["--jobs", "2", "--interruptions", "1", "--device", "cpu", "--out", str(tmp_path / "out"), "--json"]
+    arguments = [
+        "--jobs",
+        "2",
+        "--interruptions",
+        "1",
+        "--seed",
+        "1",
+        "--device",
+        "cpu",
+        "--out",
+        str(tmp_path / "out"),
+        "--json",
+    ]
     assert main(["bench", "worker", *arguments]) == 0
     result = json.loads(capsys.readouterr().out)
     assert [look["jobs"] for look in result["soak"]] == [1, 2] and result["soak"][0]["worker_mib"] > 100

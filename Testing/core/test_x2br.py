@@ -151,14 +151,14 @@ def test_progress_never_falls_and_may_end_the_work(person):
     complete(person.radiograph, person.coarse, person.boxes, progress=lambda part, stage: told.append(part))
     assert told == sorted(told) and told[0] == 0.0 and told[-1] == 1.0 and len(told) > 10
 
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     def stop(part, stage):
         if part > 0.5:
-            raise Stop
+            raise StopError
 
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         complete(person.radiograph, person.coarse, person.boxes, progress=stop)
 
 
@@ -186,7 +186,7 @@ def test_a_pinned_bone_fills_its_box(person):
     geometry = person.radiograph.geometry
     box = next(box for box in person.boxes if box.name == "rib_left_5")
     box = replace(box, confidence=1.0)
-    moved = person.truth.bones["rib_left_5"].vertices + [6.0, 9.0, -7.0]
+    moved = person.truth.bones["rib_left_5"].vertices + np.array([6.0, 9.0, -7.0])
     found = geometry.project(pinned({"rib_left_5": moved}, {"rib_left_5": box}, geometry)["rib_left_5"])
     assert np.allclose([*found.min(axis=0), *found.max(axis=0)], box.edges, atol=1.0)
 

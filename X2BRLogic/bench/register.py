@@ -6,6 +6,7 @@ import json
 import statistics
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -121,9 +122,11 @@ def run(reference: Path, program: Path | None, quick: bool, progress: Progress) 
 
 def _compared(case: Case, program: Path | None, runs: int, progress: Progress) -> dict:
     """Ours beside the program on one case; medians of `runs`, taken in turn."""
-    ours, theirs, deformed = [], [], case.deformed
+    ours, busy, theirs, deformed = [], [], [], case.deformed
     for _ in range(runs):
+        start = time.process_time()
         result = register(case.moving, case.fixed, case.method, case.settings)
+        busy.append(time.process_time() - start)
         ours.append(result.seconds)
         if program:
             deformed, seconds = run_program(program, case)
@@ -145,6 +148,7 @@ def _compared(case: Case, program: Path | None, runs: int, progress: Progress) -
         "iterations": result.iterations,
         "seconds": ours,
         "median_s": seconds,
+        "processor_s": statistics.median(busy),
         "reference_s": reference_seconds,
         "time_ratio": seconds / reference_seconds,
         "stages": result.stages,

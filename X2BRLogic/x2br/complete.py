@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..geometry import CUBE_EDGE_MM, XRayGeometry
 from ..radiograph import Radiograph
 from ..registration import NDPSettings, Settings
-from ..template import FittedTemplate, Skeleton, fit_template, load_template
+from ..template import FittedTemplate, Skeleton, bone_of, fit_template, load_template
 from ..template.parts import SPINE
 from .fit import Laid, lay_on
 from .settling import THORAX, settled
@@ -104,6 +104,8 @@ def complete(
     tell = progress or (lambda fraction, stage: None)
     start = time.perf_counter()
     template, geometry = skeleton or load_template(), radiograph.geometry
+    groups = {bone_of(name).group for name in template.bones}
+    boxes = [box for box in boxes if box.group in groups]
     problem = _problem(coarse, geometry)
     if problem and not boxes:
         raise InputError(f"{problem}, and there are no boxes to place bones by; check the radiograph, or give boxes")

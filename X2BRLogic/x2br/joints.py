@@ -12,7 +12,8 @@ _HOLD = {"vertebrae": 0.6, "sternum": 0.6, "cartilages": 0.05}
 _HOLD_OF_A_RIB = 0.2
 #: How much a bone bends to close what gap is left; vertebrae and sternum do not.
 _BEND = {"vertebrae": 0.0, "sternum": 0.0, "cartilages": 3.0}
-_REACH_MM = 60.0  # over which it bends
+_REACH_MM = 40.0  # over which it bends
+_PASSES = 6
 
 
 def rejoined(before: Skeleton, vertices: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -38,20 +39,29 @@ def rejoined(before: Skeleton, vertices: dict[str, np.ndarray]) -> dict[str, np.
     shifts = np.linalg.solve(system, gaps)
     moved = {name: vertices[name] + shifts[row[name]] for name in names}
 
-    change = {name: np.zeros_like(points) for name, points in moved.items()}
-    load = {name: np.ones(len(points)) for name, points in moved.items()}
+    for _ in range(_PASSES):
+        moved = _bent(moved, places)
+    return moved
+
+
+def _bent(vertices: dict[str, np.ndarray], places: list[_Place]) -> dict[str, np.ndarray]:
+    """Vertices after every joint has pulled the bones that it joins; a bone between two joints needs several passes."""
+    change = {name: np.zeros_like(points) for name, points in vertices.items()}
+    load = {name: np.ones(len(points)) for name, points in vertices.items()}
     for place in places:
-        gap = place.gap(moved)
+        gap = place.gap(vertices)
         bend = np.array([_BEND.get(bone_of(name).group, 1.0) for name in place.names])
         if not bend.sum():
             continue
         for name, rows, part in zip(place.names, place.vertices, bend / bend.sum() * (1.0, -1.0), strict=True):
-            centre = moved[name][rows].mean(axis=0)
-            near = np.exp(-0.5 * ((moved[name] - centre) ** 2).sum(axis=1) / _REACH_MM**2)
+            centre = vertices[name][rows].mean(axis=0)
+            near = np.exp(-0.5 * ((vertices[name] - centre) ** 2).sum(axis=1) / _REACH_MM**2)
             change[name] += (near * part)[:, None] * gap
             load[name] += near
     # Where two joints pull at one end, their mean counts, not their sum.
-    return {name: moved[name] + change[name] / np.maximum(load[name] - 1.0, 1.0)[:, None] for name in names}
+    return {
+        name: points + change[name] / np.maximum(load[name] - 1.0, 1.0)[:, None] for name, points in vertices.items()
+    }
 
 
 class _Place:
