@@ -28,8 +28,8 @@ from . import machine
 
 Progress = Callable[[str], None]
 
-#: CPD as published sums over all pairs; of shapes as large as these over random ones, and in the end over near ones.
-CPD = replace(DEFAULTS["cpd"], nystrom_p=300, local_below=0.2, local_radius=0.15)
+#: CPD as published sums over all pairs; of shapes as large as these over random ones, and fewer times.
+CPD = replace(DEFAULTS["cpd"], nystrom_g=200, nystrom_p=300, local=False, iterations=60)
 #: Of disturbed boxes: share missing, share on the next level, noise of the edges in pixels.
 DISTURBANCE = (0.2, 0.1, 3.0)
 

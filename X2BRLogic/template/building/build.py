@@ -94,6 +94,6 @@ def _details(name: str, found: list) -> dict:
     if half not in HALF:
         return {"made": MODELLED["neighbour"]}
     pairs = list(zip(found[::2], found[1::2], strict=True))
-    whole = sum(any(half in names for _, names, _ in pair) for pair in pairs)
-    partly = sum(any(half in names for _, _, names in pair) for pair in pairs)
-    return {"made": "mean", "seen": {"people": len(pairs), "whole": whole, "in_part": partly}}
+    whole = [any(half in names for _, names, _ in pair) for pair in pairs]
+    partly = [any(half in names for _, _, names in pair) and not seen for pair, seen in zip(pairs, whole, strict=True)]
+    return {"made": "mean", "seen": {"people": len(pairs), "whole": sum(whole), "in_part": sum(partly)}}
