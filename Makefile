@@ -12,7 +12,7 @@ demo: $(VENV)/.installed-core
 	@echo "Look at out/demo/preview.png (picture), out/demo/bones.ply (mesh) and out/demo/summary.json (summary)."
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 setup: $(VENV)/.installed-dev
 

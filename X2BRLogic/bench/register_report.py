@@ -52,7 +52,7 @@ def as_markdown(result: dict, plot: bool = True) -> str:
 def tables(result: dict) -> str:
     """Ours beside the reference, and which goals that meets, Markdown."""
     lines = [
-        "| case | vertices | before | ours, mm | theirs, mm | apart, mm | apart | ours, s | theirs, s | ratio | cpu, s |",
+        "| case | vertices | before | ours, mm | theirs, mm | apart, mm | apart | ours, s | theirs, s | ratio | cpu |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     lines += [
