@@ -41,7 +41,7 @@ def add_to(subparsers) -> None:
     command.add_argument("--weights", type=Path, help="a weights file, instead of an installed model")
     command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
     command.add_argument(
-        "--resolution", type=count, metavar="N", help="cells along an edge, 64 times a power of two; default 128"
+        "--resolution", type=count, metavar="N", help="cells along an edge, 32 times a power of two; default 128"
     )
     add_geometry(command, spacing=None, sid=None, sod=None)
     folder = command.add_argument_group("a folder of radiographs")
