@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -76,11 +76,12 @@ def written_whole(path: str | os.PathLike) -> Iterator[Path]:
 
 
 @contextmanager
-def folder_written_whole(folder: str | os.PathLike) -> Iterator[Path]:
+def folder_written_whole(folder: str | os.PathLike, owned: Collection[str] = ()) -> Iterator[Path]:
     """A temporary folder beside `folder` that becomes `folder` at the end, at one stroke.
 
-    Where there is such a folder already, the files move into it one by one. On failure nothing is left behind and what
-    was in `folder` before stays as it was. Raises `InputError` when it cannot be written to.
+    Where there is such a folder already, the files move into it one by one; of the names in `owned`, those that are not
+    written anew go, so that nothing of an earlier result stands beside the new one. On failure nothing is left behind
+    and what was in `folder` before stays as it was. Raises `InputError` when it cannot be written to.
     """
     folder = Path(folder)
     temporary = folder.parent / f".{uuid.uuid4().hex[:8]}.{folder.name}"  # with_name refuses "."
@@ -90,9 +91,12 @@ def folder_written_whole(folder: str | os.PathLike) -> Iterator[Path]:
         temporary.mkdir(parents=True)
         yield temporary
         if folder.exists():
-            for path in sorted(temporary.iterdir()):
-                if (folder / path.name).is_dir():  # which nothing can replace as long as it is there
-                    os.replace(folder / path.name, temporary / f"{path.name}.before")
+            written = sorted(temporary.iterdir())
+            outdated = {path.name for path in written if (folder / path.name).is_dir()}  # which nothing can replace
+            for name in sorted(outdated.union(owned)):
+                if (folder / name).exists():
+                    os.replace(folder / name, temporary / f"{name}.before")
+            for path in written:
                 os.replace(path, folder / path.name)
         else:
             os.rename(temporary, folder)

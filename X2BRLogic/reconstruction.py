@@ -23,6 +23,8 @@ Progress = Callable[[float, str], None]
 NOTICE = "For research use only. Not a medical device."
 #: Edge of the voxels of a saved label map, mm.
 LABEL_SPACING_MM = 1.5
+#: What is saved of named bones alone.
+_NAMED = ("bones", "labels.nrrd", "skeleton.json", "boxes.json")
 #: Cells along an edge of the canonical cube, unless somebody wants more.
 RESOLUTION = 128
 
@@ -54,7 +56,7 @@ class Reconstruction:
         """
         from .preview import preview
 
-        with folder_written_whole(folder) as partial:
+        with folder_written_whole(folder, _NAMED) as partial:
             self.mesh.export(partial / "bones.ply")
             preview(self.radiograph.pixels, self.mesh).save(partial / "preview.png")
             (partial / "summary.json").write_text(json.dumps(self.summary, indent=2) + "\n", encoding="utf-8")
@@ -95,7 +97,7 @@ class Reconstruction:
         (folder / "skeleton.json").write_text(json.dumps(text, indent=2) + "\n", encoding="utf-8")
         write_volume(folder / "labels.nrrd", self.label_map())
         write_boxes(self.boxes, folder / "boxes.json")
-        return ["bones", "labels.nrrd", "skeleton.json", "boxes.json"]
+        return list(_NAMED)
 
 
 class Reconstructing(Protocol):
