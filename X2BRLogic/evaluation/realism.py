@@ -140,7 +140,12 @@ def _ribs(found: Bones, truth: Bones) -> dict[str, float | None]:
     """Errors of spacing, curvature and length of the ribs, and the share of neighbours in order."""
     ribs = [name for name in found if anatomy.BY_NAME[name].group.startswith("ribs")]
     lines = {name: (centre_line(found[name]), centre_line(truth[name])) for name in ribs}
-    bend = [float(np.abs(curvature(ours) - curvature(true)).mean()) * 1000 for ours, true in lines.values()]
+    # A crumb of a rib may have no length, and then it has no curvature.
+    bend = [
+        float(np.abs(curvature(ours) - curvature(true)).mean()) * 1000
+        for ours, true in lines.values()
+        if _length(ours) > 0
+    ]
     length = [abs(_length(ours) - _length(true)) for ours, true in lines.values()]
     spacing, order = [], []
     for side in (anatomy.LEFT, anatomy.RIGHT):

@@ -161,6 +161,9 @@ def load(batches: Dataset, start: int, workers: int) -> DataLoader:
 
 
 def _one_thread(_: int) -> None:
+    """Batches are what runs side by side; threads of linear algebra would only wait for each other."""
     import numba
+    from threadpoolctl import threadpool_limits
 
     numba.set_num_threads(1)
+    threadpool_limits(1)
