@@ -211,7 +211,7 @@ def _reconstruct(reconstructor: Reconstructing, film: Path, request: Request) ->
         film, view=request.view, pixel_spacing=request.pixel_spacing, sid=request.sid, sod=request.sod
     )
     file = boxes_beside(film) if request.method == X2BR else None
-    boxes = read_boxes(file) if file else ()
+    boxes = read_boxes(file) if file else None
     reconstruction = reconstructor.reconstruct(radiograph, resolution=request.resolution, boxes=boxes)
     reconstruction.summary[_REQUEST] = _asked(film, request)
     return reconstruction

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import InputError
-from .networks.weights import read_header
 
 #: The installed model with the best figures (Documentation/benchmarks/accuracy.md).
 DEFAULT_METHOD = "x2b_aligned"
@@ -40,8 +39,16 @@ class Model:
 
 def installed() -> dict[str, Model]:
     """Method name to model."""
+    from .networks.weights import read_header  # with it comes PyTorch, which a list of names can do without
+
     files = sorted((resources() / "Models").glob("*.safetensors"))
     return {path.stem: Model(path.stem, path, read_header(path)) for path in files}
+
+
+def names() -> tuple[str, ...]:
+    """Methods that can be asked for: the installed models, and `X2BR` where the default model is."""
+    found = tuple(sorted(path.stem for path in (resources() / "Models").glob("*.safetensors")))
+    return (*found, X2BR) if DEFAULT_METHOD in found else found
 
 
 def weights_of(method: str) -> Path:

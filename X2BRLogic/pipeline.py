@@ -42,8 +42,8 @@ SPECK_MM3 = 300.0
 _FRONTAL_DEGREES = 25.0
 #: What part of the time each stage takes until a first job has shown it.
 _STAGES = {"encode": 0.15, "surface": 0.4, "clean": 0.25, "refine": 0.2}
-#: The bones of `X2BR` beside those.
-_BONES = {"bones": 2.5}
+#: The boxes and bones of `X2BR` beside those.
+_BONES = {"boxes": 0.2, "bones": 2.5}
 
 
 class _Stages:
@@ -102,7 +102,7 @@ class Reconstructor:
         progress: Progress | None = None,
         *,
         resolution: int = RESOLUTION,
-        boxes: Sequence[Box] = (),
+        boxes: Sequence[Box] | None = None,
     ) -> Reconstruction:
         """Reconstruct the bones of the thorax.
 
@@ -111,7 +111,8 @@ class Reconstructor:
             progress: called with a fraction 0-1, which never falls, and the name of the stage; what it raises ends
                 the reconstruction and passes through.
             resolution: cells along an edge of the canonical cube, 32 times a power of two.
-            boxes: of bones in the radiograph, for ``x2br``; others do not look at them.
+            boxes: of bones in the radiograph, for ``x2br``; others do not look at them. By default those that
+                `detection.detect` finds; an empty list stands for none.
 
         Raises:
             InputError: not a frontal view, a film in which the network sees no bone, or not enough memory.
@@ -132,6 +133,8 @@ class Reconstructor:
             mesh, crossings = _refined(mesh, field, radiograph.geometry, resolution, tell)
         completed, about = None, {}
         if self.method == X2BR:
+            with stages.stage("boxes"):
+                boxes, said = (boxes, []) if boxes is not None else _detected(radiograph)
             with stages.stage("bones") as tell:
                 completed = _completed(radiograph, mesh, boxes, tell)
                 about = completed.summary(radiograph) | {"coarse_volume_ml": round(float(mesh.volume) / 1000.0, 1)}
@@ -146,7 +149,7 @@ class Reconstructor:
         bones, used = {}, ()
         if completed:
             bones, used = completed.skeleton.bones, tuple(completed.boxes.values())
-            summary["warnings"] += completed.warnings
+            summary["warnings"] += [*said, *completed.warnings]
         stages.finish()
         return Reconstruction(radiograph, surface, bones, used, summary)
 
@@ -193,6 +196,17 @@ def _refined(
     apart, crossings = untangle(moved, before=mesh.vertices)
     tell(0.9)
     return make_watertight(apart), crossings
+
+
+def _detected(radiograph: Radiograph) -> tuple[Sequence[Box], list[str]]:
+    """The boxes that the installed detector finds, and what there is to say of them."""
+    from .detection import detect
+
+    try:
+        found = detect(radiograph)
+    except InputError as error:  # without onnxruntime or weights, bones are named all the same
+        return (), [f"no boxes were detected: {error}"]
+    return found.boxes, [f"detection: {note}" for note in found.notes]
 
 
 def _completed(

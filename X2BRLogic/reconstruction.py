@@ -109,11 +109,11 @@ class Reconstructing(Protocol):
         progress: Progress | None = None,
         *,
         resolution: int = RESOLUTION,
-        boxes: Sequence[Box] = (),
+        boxes: Sequence[Box] | None = None,
     ) -> Reconstruction:
         """Reconstruct the bones of the thorax.
 
         `progress` is called with a fraction 0-1, which never falls, and the name of the stage; what it raises ends the
-        work and passes through. `boxes` are of bones in the radiograph, for ``x2br``. Raises `InputError` for
-        a film that cannot be reconstructed.
+        work and passes through. `boxes` are of bones in the radiograph, for ``x2br``; by default they are detected.
+        Raises `InputError` for a film that cannot be reconstructed.
         """

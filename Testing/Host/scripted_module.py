@@ -1,4 +1,4 @@
-"""The four base classes of a scripted module (Slicer: Base/Python/slicer/ScriptedLoadableModule.py), without Qt."""
+"""The four base classes of a scripted module (Slicer: Base/Python/slicer/ScriptedLoadableModule.py)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import unittest
 from pathlib import Path
 
 import slicer
+
+from . import qt
 
 __all__ = [
     "ScriptedLoadableModule",
@@ -26,6 +28,9 @@ class ScriptedLoadableModule:
         parent.contributors = []
         parent.helpText = ""
         parent.acknowledgementText = ""
+        icon = Path(parent.path).parent / "Resources" / "Icons" / f"{self.moduleName}.png"
+        if icon.is_file():
+            parent.icon = qt.QIcon(str(icon))
 
     def resourcePath(self, filename):
         return str(Path(self.parent.path).parent / "Resources" / filename)
@@ -37,13 +42,24 @@ class ScriptedLoadableModule:
 
 
 class ScriptedLoadableModuleWidget:
-    """Can be derived from; there is no Qt here to make one."""
-
     def __init__(self, parent=None):
-        raise NotImplementedError("the panel needs Qt")
+        self.moduleName = type(self).__name__.removesuffix("Widget")
+        self.parent = parent
+        self.layout = parent.layout()
+        slicer.app.moduleManager().connect("moduleAboutToBeUnloaded(QString)", self._onModuleAboutToBeUnloaded)
+
+    def resourcePath(self, filename):
+        return str(Path(slicer.util.modulePath(self.moduleName)).parent / "Resources" / filename)
 
     def setup(self):
-        raise NotImplementedError("the panel needs Qt")
+        """The section for developers is theirs alone."""
+
+    def cleanup(self):
+        """To be overridden."""
+
+    def _onModuleAboutToBeUnloaded(self, moduleName):
+        if moduleName == self.moduleName:
+            self.cleanup()
 
 
 class ScriptedLoadableModuleLogic:

@@ -35,7 +35,7 @@ def film(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def unboxed(film):
-    return Reconstructor("x2br").reconstruct(read_radiograph(film), resolution=RESOLUTION)
+    return Reconstructor("x2br").reconstruct(read_radiograph(film), resolution=RESOLUTION, boxes=())
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,16 @@
 """Volume nodes to radiographs, on Slicer's real scene."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import slicer
 import vtk
 
+from X2BRLogic.detection import Box
 from X2BRLogic.errors import InputError
 from X2BRLogic.geometry import XRayGeometry
-from X2BRLogic.radiograph import Radiograph
 
 PIXELS = np.random.default_rng(0).random((80, 70), dtype=np.float32)
 KNOWN = {"sid": True, "sod": False, "spacing": True, "view": False}
@@ -35,11 +36,6 @@ def a_transform_node(matrix: np.ndarray):
     return node
 
 
-@pytest.fixture
-def a_radiograph(an_oblique_geometry):
-    return Radiograph(pixels=PIXELS, geometry=an_oblique_geometry, known=KNOWN, source="chest.dcm", warnings=())
-
-
 def test_a_radiograph_comes_back_from_the_scene_as_it_went_in(adapter, a_radiograph, same_geometry):
     node = adapter.volumeFromRadiograph(a_radiograph, "chest")
     back = adapter.radiographFromVolume(node)
@@ -54,7 +50,7 @@ def test_a_radiograph_lies_on_its_detector_plane(adapter, a_radiograph):
     node.GetIJKToRASMatrix(matrix)
     corner = np.array(matrix.MultiplyPoint((69.0, 79.0, 0.0, 1.0)))[:3]
     np.testing.assert_allclose(corner, a_radiograph.geometry.pixel_positions([[69.0, 79.0]])[0], atol=1e-4)
-    assert slicer.util.arrayFromVolume(node)[0, 79, 69] == PIXELS[79, 69]
+    assert slicer.util.arrayFromVolume(node)[0, 79, 69] == a_radiograph.pixels[79, 69]
 
 
 def test_moving_the_volume_moves_source_and_isocentre_along(adapter, a_radiograph):
@@ -155,3 +151,62 @@ def test_a_sheared_radiograph_is_refused(adapter, a_radiograph):
     node.SetAndObserveTransformNodeID(a_transform_node(shear).GetID())
     with pytest.raises(InputError, match="perpendicular"):
         adapter.radiographFromVolume(node)
+
+
+def test_what_the_file_had_to_say_stays_with_the_node(adapter, a_radiograph):
+    node = adapter.volumeFromRadiograph(replace(a_radiograph, warnings=("the film is cut",)), "chest")
+    assert adapter.radiographFromVolume(node).warnings == ("the film is cut",)
+
+
+def test_what_the_user_says_of_the_geometry_is_known_and_moves_the_plane(adapter):
+    node = a_volume_node(PIXELS[None], axial(0.7))
+    adapter.changeGeometry(node, view="PA", sid=2000.0, sod=1600.0)
+    radiograph = adapter.radiographFromVolume(node)
+    np.testing.assert_allclose(radiograph.geometry.source, (0.0, -1600.0, 0.0), atol=1e-3)
+    np.testing.assert_allclose(radiograph.geometry.isocentre, 0.0, atol=1e-3)
+    assert (radiograph.geometry.view, radiograph.geometry.sid) == ("PA", 2000.0)
+    assert radiograph.known == {"sid": True, "sod": True, "spacing": True, "view": True}
+    bounds = np.zeros(6)
+    node.GetRASBounds(bounds)
+    assert bounds[2] == pytest.approx(400.0, abs=1.0)  # behind the isocentre is the source, before it the detector
+
+
+def test_new_pixel_spacing_keeps_the_central_ray(adapter, a_radiograph):
+    node = adapter.volumeFromRadiograph(a_radiograph, "chest")
+    before = adapter.radiographFromVolume(node).geometry
+    adapter.changeGeometry(node, spacing=(1.0, 0.75))
+    after = adapter.radiographFromVolume(node).geometry
+    np.testing.assert_allclose(after.spacing, (1.0, 0.75), atol=1e-5)
+    np.testing.assert_allclose(after.source, before.source, atol=1e-3)
+    middle = np.array([[34.5, 39.5]])
+    np.testing.assert_allclose(after.pixel_positions(middle), before.pixel_positions(middle), atol=1e-3)
+
+
+def test_a_geometry_without_sense_changes_nothing(adapter, a_radiograph):
+    node = adapter.volumeFromRadiograph(a_radiograph, "chest")
+    before = node.GetAttribute(adapter.GEOMETRY_ATTRIBUTE)
+    with pytest.raises(InputError, match="SOD"):
+        adapter.changeGeometry(node, sod=9000.0)
+    assert node.GetAttribute(adapter.GEOMETRY_ATTRIBUTE) == before
+
+
+def test_the_geometry_of_a_moved_node_is_changed_where_it_was_moved_to(adapter, a_radiograph):
+    node = adapter.volumeFromRadiograph(a_radiograph, "chest")
+    motion = np.eye(4)
+    motion[:3, 3] = (5.0, 6.0, 7.0)
+    node.SetAndObserveTransformNodeID(a_transform_node(motion).GetID())
+    adapter.changeGeometry(node, sid=1600.0)
+    geometry = adapter.radiographFromVolume(node).geometry
+    np.testing.assert_allclose(geometry.isocentre, a_radiograph.geometry.isocentre + motion[:3, 3], atol=1e-3)
+    assert geometry.sid == 1600.0
+
+
+def test_boxes_travel_with_the_film(adapter, a_radiograph):
+    node = adapter.volumeFromRadiograph(a_radiograph, "chest")
+    assert adapter.boxesOf(node) == []
+    boxes = [Box("ribs_left", 3, 1.0, 2.0, 10.0, 12.5, 0.9)]
+    adapter.setBoxes(node, boxes)
+    assert adapter.boxesOf(node) == boxes
+    node.SetAttribute(adapter.BOXES_ATTRIBUTE, '[{"group": "wing"}]')
+    with pytest.raises(InputError, match="boxes are damaged"):
+        adapter.boxesOf(node)

@@ -12,7 +12,7 @@ import trimesh
 
 from .. import anatomy
 from ..dataset.subject import find_subjects, read_subject
-from ..detection import Box
+from ..detection import Box, detect
 from ..drr.boxes import project_boxes
 from ..errors import InputError
 from ..evaluation import PROTOCOLS, evaluate, realism, reprojection
@@ -99,6 +99,7 @@ def _compared(
     ways |= {
         "X2BR, GBCPD++, no boxes": ("gbcpd++", None, []),
         "X2BR, GBCPD++, disturbed boxes": ("gbcpd++", None, disturbed(boxes, seed)),
+        "X2BR, GBCPD++, detected boxes": ("gbcpd++", None, detect(case.radiograph).boxes),
     }
     complete(case.radiograph, coarse, boxes, skeleton=template)  # warm
     for name, (method, settings, given) in ways.items():

@@ -42,8 +42,9 @@ _METHOD = (
     "coarse mesh; every way uses the same steps before and after the registration. Seconds of the coarse mesh are the "
     "model's, those of the others come on top of them. *No boxes*: the coarse mesh alone places the template. "
     "*Disturbed*: 20 % of the boxes missing, 10 % of the rest on the next level, edges off by 3 pixels (standard "
-    "deviation). Boxes are projected from the labels, as a perfect detector would give them. Neither the weights nor "
-    "the template know the person left out; the others, whose deformed copies are the virtual patients, are in both."
+    "deviation). *Detected*: those of `x2br detect`, while all others are projected from the labels, as a perfect "
+    "detector would give them. Neither the weights nor the template nor the detector know the person left out; the "
+    "others, whose deformed copies are the virtual patients, are in all three."
 )
 _HOW = (
     "Errors are mean absolute ones against the bones that the scan shows whole; the coarse mesh, which has no names, "

@@ -80,6 +80,16 @@ def require(path: Path) -> Path:
     return path
 
 
+def make_folder(out: Path) -> None:
+    """Make the folder of the results, if it is not there. Raises `InputError` where that is not possible."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; give a folder for the results")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write to {out}: {error.strerror}; check the folder and your permissions") from None
+
+
 def say(message: str) -> None:
     """Progress and warnings, on stderr."""
     print(message, file=sys.stderr, flush=True)

@@ -6,7 +6,15 @@ import argparse
 from pathlib import Path
 
 from ..errors import InputError
-from . import bench_accuracy, bench_reconstruct, bench_register, bench_segmentation, bench_worker, bench_x2br
+from . import (
+    bench_accuracy,
+    bench_detection,
+    bench_reconstruct,
+    bench_register,
+    bench_segmentation,
+    bench_worker,
+    bench_x2br,
+)
 from .arguments import add_command, count, require, say
 
 _EXAMPLES = """\
@@ -23,6 +31,7 @@ def add_to(subparsers) -> None:
         dest="action", metavar="ACTION", required=True
     )
     bench_accuracy.add_to(group)
+    bench_detection.add_to(group)
     bench_reconstruct.add_to(group)
     bench_register.add_to(group)
     bench_segmentation.add_to(group)

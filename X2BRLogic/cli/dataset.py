@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from . import dataset_build, dataset_check, dataset_fetch, dataset_sheet, dataset_virtual
+from . import dataset_boxes, dataset_build, dataset_check, dataset_fetch, dataset_sheet, dataset_virtual
 
-_ACTIONS = (dataset_fetch, dataset_build, dataset_check, dataset_virtual, dataset_sheet)
+_ACTIONS = (dataset_fetch, dataset_build, dataset_check, dataset_virtual, dataset_boxes, dataset_sheet)
 
 
 def add_to(subparsers) -> None:

@@ -11,9 +11,9 @@ import traceback
 
 from .. import __version__
 from ..errors import InputError
-from . import bench, dataset, drr, evaluate, models, reconstruct, register, segment, template, train
+from . import bench, dataset, detect, drr, evaluate, models, reconstruct, register, segment, template, train
 
-_COMMANDS = (drr, reconstruct, register, segment, evaluate, train, dataset, models, template, bench)
+_COMMANDS = (drr, detect, reconstruct, register, segment, evaluate, train, dataset, models, template, bench)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from .arguments import add_command
 
@@ -17,27 +18,40 @@ def add_to(subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> dict:
-    """Every installed model with its size, hash and card."""
+    """Every installed model and detector with its size, hash and card."""
+    from ..detection import weights as detectors
     from ..models import installed
-    from ..networks.weights import file_sha256
 
     return {
         "models": [
-            {
-                "method": model.method,
-                "weights": str(model.weights),
-                "megabytes": round(model.weights.stat().st_size / 1e6, 2),
-                "sha256": file_sha256(model.weights),
-                "card": str(model.card) if model.card.is_file() else None,
-                "architecture": model.header["architecture"],
-            }
+            {"method": model.method, **_about(model.weights), "architecture": model.header["architecture"]}
             for model in installed().values()
-        ]
+        ],
+        "detectors": [
+            {"runtime": runtime, **_about(file)}
+            for file in detectors.installed()
+            for runtime, suffix in detectors.RUNTIMES.items()
+            if file.suffix == suffix
+        ],
+    }
+
+
+def _about(weights: Path) -> dict:
+    from ..networks.weights import file_sha256
+
+    card = weights.with_suffix(".md")
+    return {
+        "weights": str(weights),
+        "megabytes": round(weights.stat().st_size / 1e6, 2),
+        "sha256": file_sha256(weights),
+        "card": str(card) if card.is_file() else None,
     }
 
 
 def tell(result: dict) -> str:
     """The result in words."""
-    if not result["models"]:
+    lines = [(m["method"], m) for m in result["models"]]
+    lines += [(f"detect, {d['runtime']}", d) for d in result["detectors"]]
+    if not lines:
         return "no model is installed"
-    return "\n".join(f"{m['method']:12} {m['megabytes']:6.2f} MB  {m['card'] or 'no card'}" for m in result["models"])
+    return "\n".join(f"{name:20} {m['megabytes']:6.2f} MB  {m['card'] or 'no card'}" for name, m in lines)

@@ -8,7 +8,7 @@ from collections import deque
 from pathlib import Path
 
 from ..errors import InputError
-from .arguments import add_command, add_geometry, count, say
+from .arguments import add_command, add_geometry, count, make_folder, say
 
 _EXAMPLES = """\
   x2br reconstruct Resources/SampleData/chest_ap.png --out result
@@ -36,7 +36,7 @@ def add_to(subparsers) -> None:
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     command.add_argument("--method", help="an installed model (x2br models), default x2b_aligned; or x2br: named bones")
     command.add_argument(
-        "--boxes", type=Path, metavar="FILE", help="of bones in the film, for x2br; default NAME.boxes.json beside it"
+        "--boxes", type=Path, metavar="FILE", help="for x2br; default NAME.boxes.json beside the film, else detected"
     )
     command.add_argument("--weights", type=Path, help="a weights file, instead of an installed model")
     command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> dict:
     )
     for warning in radiograph.warnings:
         say(f"x2br: warning: {warning}")
-    boxes = _boxes(options) if options.method == X2BR else ()
+    boxes = _boxes(options) if options.method == X2BR else None
     from ..pipeline import Reconstructor
     from ..reconstruction import RESOLUTION
 
@@ -81,18 +81,20 @@ def run(options: argparse.Namespace) -> dict:
         resolution=options.resolution or RESOLUTION,
         boxes=boxes,
     )
+    for warning in reconstruction.summary["warnings"][len(radiograph.warnings) :]:
+        say(f"x2br: warning: {warning}")
     reconstruction.summary["seconds"]["load model"] = round(loading, 4)
     written = reconstruction.save(options.out)
     return reconstruction.summary | {"out": {name: str(path) for name, path in written.items()}}
 
 
-def _boxes(options: argparse.Namespace) -> list:
+def _boxes(options: argparse.Namespace) -> list | None:
+    """Those of a file; ``None`` where there is none, and they are to be detected."""
     from ..detection import boxes_beside, read_boxes
 
     file = options.boxes or boxes_beside(options.radiograph)
     if file is None:
-        say("x2br: warning: no boxes: levels may be off by one; give --boxes, or NAME.boxes.json beside the film")
-        return []
+        return None
     boxes = read_boxes(file)
     say(f"x2br: {len(boxes)} boxes from {file}")
     return boxes
@@ -109,7 +111,7 @@ def _run_folder(options: argparse.Namespace) -> dict:
         raise InputError(f"{options.out} is the folder of the radiographs; give another one for the results")
     films = find_films(options.radiograph, options.out)
     request = _request(options)
-    _make_folder(options.out)
+    make_folder(options.out)
     workers = options.workers or helpful_workers(len(films), request.device)
     rows, clock = [], _Clock(len(films), workers)
     try:
@@ -153,15 +155,6 @@ def _request(options: argparse.Namespace):
         options.sid,
         options.sod,
     )
-
-
-def _make_folder(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file; give a folder for the results")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write to {out}: {error.strerror}; check the folder and your permissions") from None
 
 
 class _Clock:

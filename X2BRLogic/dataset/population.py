@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,8 +20,28 @@ from . import layout
 from .events import Course
 from .subject import Subject, find_subjects, read_subject
 
+if TYPE_CHECKING:
+    from .motion import ShapeModel
+
 #: Seed and the like of the whole folder, so that nobody mixes two populations.
 POPULATION = "population.json"
+
+
+@dataclass(frozen=True)
+class Product:
+    """What is made of each virtual patient.
+
+    Attributes:
+        record: file name of the settings that hold for the whole folder.
+        last: the file of a patient, given the folder, its number and the number of views, that is written last.
+        write: makes a patient's files, given the subject, shape model, folder, seed, views and number; on a worker.
+        finish: called with the folder when there are some.
+    """
+
+    record: str
+    last: Callable[[Path, int, int], Path]
+    write: Callable[[Subject, ShapeModel | None, Path, int, int, int], None]
+    finish: Callable[[Path], object]
 
 
 def build_population(
@@ -27,6 +49,7 @@ def build_population(
     out: Path,
     *,
     count: int,
+    product: Product | None = None,
     seed: int = 0,
     views: int = 4,
     exclude: tuple[str, ...] = (),
@@ -42,21 +65,21 @@ def build_population(
     Args:
         subjects: folder of labelled CTs (`find_subjects`).
         out: folder to write to, made if missing.
+        product: what is made of each; by default a file of films and occupancy (`virtual.make_patient`).
         exclude: names of subjects to leave out, so that they can be tested on.
         workers, scheduler, memory: see `fan_out`.
 
     Raises:
         InputError: no subject, an excluded one that does not exist, or patients of another population in `out`.
     """
-    from .page import write_page  # which shows populations too
-
+    product = product or _occupancy()
     folders = find_subjects(subjects, exclude)
-    _prepare(out, {"seed": seed, "views": views, "subjects": [folder.name for folder in folders]})
+    _prepare(out / product.record, {"seed": seed, "views": views, "subjects": [folder.name for folder in folders]})
     with only_writer(out):
         for leftover in out.glob(".*.npz"):  # of processes that were killed
             leftover.unlink()
-        waiting = [n for n in range(count) if not _file(out, n).exists()]
-        function = partial(_write_patient, folders, out, seed, views)
+        waiting = [n for n in range(count) if not product.last(out, n, views).exists()]
+        function = partial(_write_patient, product.write, folders, out, seed, views)
         outcomes = fan_out(function, waiting, workers=workers, scheduler=scheduler, memory=memory)
         course = Course(count, len(waiting), None if scheduler else workers)
         yield course.start()
@@ -69,25 +92,35 @@ def build_population(
             for outcome in outcomes:
                 failed += outcome.error is not None
                 status, reasons = (layout.FAILED, [outcome.error]) if outcome.error else (layout.ACCEPTED, [])
-                yield course.item(_file(out, outcome.item).stem, status, reasons, outcome.seconds)
+                yield course.item(product.last(out, outcome.item, views).stem, status, reasons, outcome.seconds)
         if failed < count:
-            write_page(out)
+            product.finish(out)
     yield course.end({layout.ACCEPTED: count - failed, layout.REJECTED: 0, layout.FAILED: failed})
 
 
-def _file(out: Path, number: int) -> Path:
+def _occupancy() -> Product:
+    from .page import write_page  # which shows populations too
+
+    return Product(POPULATION, _file, _write_occupancy, write_page)
+
+
+def _file(out: Path, number: int, views: int) -> Path:
     return out / f"patient_{number:06d}.npz"
 
 
-def _write_patient(folders: list[Path], out: Path, seed: int, views: int, number: int) -> None:
-    """On a worker, which alone needs the renderer."""
-    from .person import SHAPE_MODEL
+def _write_occupancy(subject: Subject, model: ShapeModel | None, out: Path, seed: int, views: int, number: int) -> None:
     from .virtual import make_patient
 
-    subject, model = _subject(folders[number % len(folders)]), _model(out / SHAPE_MODEL)
     arrays = make_patient(subject, np.random.default_rng((seed, number)), views, model)
-    with written_whole(_file(out, number)) as partial_file, open(partial_file, "wb") as stream:
+    with written_whole(_file(out, number, views)) as partial_file, open(partial_file, "wb") as stream:
         np.savez(stream, **arrays)
+
+
+def _write_patient(write: Callable, folders: list[Path], out: Path, seed: int, views: int, number: int) -> None:
+    """On a worker, which alone needs the renderer."""
+    from .person import SHAPE_MODEL
+
+    write(_subject(folders[number % len(folders)]), _model(out / SHAPE_MODEL), out, seed, views, number)
 
 
 @lru_cache(maxsize=8)
@@ -104,9 +137,9 @@ def _model(file: Path):
     return ShapeModel.read(file) if file.exists() else None
 
 
-def _prepare(out: Path, settings: dict) -> None:
+def _prepare(file: Path, settings: dict) -> None:
     """Make the folder, or refuse another population's."""
-    file = out / POPULATION
+    out = file.parent
     try:
         out.mkdir(parents=True, exist_ok=True)
         before = json.loads(file.read_text(encoding="utf-8"))["settings"] if file.exists() else None

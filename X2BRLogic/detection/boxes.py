@@ -13,6 +13,7 @@ import numpy as np
 from .. import anatomy
 from ..errors import InputError
 from ..files import reason, require_file, stem, written_whole
+from ..geometry import XRayGeometry
 
 SCHEMA = "x2br-boxes-1"
 _BY_LEVEL = {(bone.group, bone.level): bone for bone in anatomy.BONES if bone.level is not None}
@@ -78,21 +79,36 @@ class Box:
         return np.array([self.x0, self.y0, self.x1, self.y1])
 
 
-def write_boxes(boxes: Iterable[Box], path: str | os.PathLike) -> None:
-    """Write boxes as JSON, whole or not at all. Raises `InputError` where that is not possible."""
-    listed = [
-        {
-            "name": box.name,
-            "group": box.group,
-            "level": box.level,
-            "box": [round(float(edge), 3) for edge in box.edges],
-            "confidence": round(float(box.confidence), 4),
-        }
-        for box in boxes
-    ]
-    text = {"schema": SCHEMA, "pixels": "x0, y0, x1, y1; whole numbers are pixel centres", "boxes": listed}
+def write_boxes(boxes: Iterable[Box], path: str | os.PathLike, geometry: XRayGeometry | None = None, **about) -> None:
+    """Write boxes as JSON, whole or not at all. Raises `InputError` where that is not possible.
+
+    Args:
+        geometry: of the radiograph, for the edges in millimetres on its detector as well.
+        about: what else the file tells, ready for JSON.
+    """
+    text: dict = {"schema": SCHEMA, **about, "pixels": "x0, y0, x1, y1; whole numbers are pixel centres"}
+    if geometry:
+        text["detector_mm"] = "the same on the detector, from the foot of the central ray, along columns and rows"
+    text["boxes"] = [_row(box, geometry) for box in boxes]
     with written_whole(path) as partial:
         partial.write_text(json.dumps(text, indent=1) + "\n")
+
+
+def _row(box: Box, geometry: XRayGeometry | None) -> dict:
+    row = {
+        "name": box.name,
+        "group": box.group,
+        "level": box.level,
+        "box": [round(float(edge), 3) for edge in box.edges],
+        "confidence": round(float(box.confidence), 4),
+    }
+    return row | ({"detector_mm": [round(float(edge), 3) for edge in on_detector(box, geometry)]} if geometry else {})
+
+
+def on_detector(box: Box, geometry: XRayGeometry) -> np.ndarray:
+    """Left, top, right and bottom edge ``(4,)`` in mm on the detector, from the foot of the central ray."""
+    pitch = np.tile(geometry.spacing[::-1], 2)
+    return (box.edges - np.tile(geometry.principal_point, 2)) * pitch
 
 
 def boxes_beside(image: Path) -> Path | None:

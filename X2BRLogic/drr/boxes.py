@@ -9,7 +9,7 @@ from ..volume import Volume
 from .project import project_labels
 
 #: A bone of which less than this share is in the picture gets no box.
-_LEAST = 0.25
+LEAST = 0.25
 
 
 def project_boxes(labels: Volume, geometry: XRayGeometry) -> list[Box]:
@@ -20,5 +20,5 @@ def project_boxes(labels: Volume, geometry: XRayGeometry) -> list[Box]:
     return [
         Box.of(anatomy.BY_LABEL[label].name, bone.box, min(bone.visible_fraction, 1.0))
         for label, bone in project_labels(labels, geometry).bones.items()
-        if bone.visible_fraction >= _LEAST
+        if bone.visible_fraction >= LEAST
     ]

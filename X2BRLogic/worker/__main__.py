@@ -3,7 +3,8 @@
 `process.WorkerProcess` starts it so, with a private folder that the worker removes when its host is gone.
 """
 
+from .films import detect
 from .reconstruct import load, prepare, reconstruct
 from .server import serve
 
-serve({"load": load, "reconstruct": reconstruct}, prepare)
+serve({"load": load, "reconstruct": reconstruct, "detect": detect}, prepare)

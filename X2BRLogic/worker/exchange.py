@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import trimesh
+
+from ..errors import InputError
+from ..geometry import XRayGeometry
+from ..radiograph import Radiograph
+from ..volume import Volume
 
 _ARRAY, _MESH = "x2br-array", "x2br-mesh"
 
@@ -65,3 +71,29 @@ def unpack(folder: Path, name: str):
 
 def _attributes(mesh: trimesh.Trimesh) -> dict[str, np.ndarray]:
     return {key: np.asarray(values) for key, values in mesh.vertex_attributes.items()}
+
+
+def pack_radiograph(folder: Path, radiograph: Radiograph) -> None:
+    """Write ``radiograph``. Raises `OSError` where that is not possible."""
+    parts = {part.name: getattr(radiograph, part.name) for part in fields(radiograph)}
+    pack(folder, "radiograph", parts | {"geometry": radiograph.geometry.to_dict()})
+
+
+def unpack_radiograph(folder: Path) -> Radiograph:
+    """What `pack_radiograph` wrote. Raises `InputError` where it is missing or damaged."""
+    try:
+        parts = unpack(folder, "radiograph")
+        geometry = XRayGeometry.from_dict(parts["geometry"])
+        return Radiograph(**parts | {"geometry": geometry, "warnings": tuple(parts["warnings"])})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"the radiograph in {folder} is missing or damaged ({error}); hand it in again") from None
+
+
+def packed_volume(volume: Volume | None) -> dict | None:
+    """A volume as `pack` takes it."""
+    return volume and {"array": volume.array, "ijk_to_ras": volume.ijk_to_ras}
+
+
+def unpacked_volume(parts: dict | None) -> Volume | None:
+    """The inverse of `packed_volume`."""
+    return parts and Volume(**parts)

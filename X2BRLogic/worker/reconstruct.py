@@ -43,16 +43,16 @@ class _Reconstruct:
 
     kind = "reconstruct"
 
-    def __init__(self, radiograph: Radiograph, model: dict, resolution: int, boxes: Sequence[Box]):
+    def __init__(self, radiograph: Radiograph, model: dict, resolution: int, boxes: Sequence[Box] | None):
         self._radiograph = radiograph
-        self.settings = model | {"resolution": resolution, "boxes": [asdict(box) for box in boxes]}
+        listed = None if boxes is None else [asdict(box) for box in boxes]
+        self.settings = model | {"resolution": resolution, "boxes": listed}
 
     def write(self, folder: Path) -> None:
         """The radiograph into the job's folder."""
-        from .exchange import pack
+        from .exchange import pack_radiograph
 
-        parts = {part.name: getattr(self._radiograph, part.name) for part in fields(self._radiograph)}
-        pack(folder, "radiograph", parts | {"geometry": self._radiograph.geometry.to_dict()})
+        pack_radiograph(folder, self._radiograph)
 
     def read(self, folder: Path, facts: dict) -> Reconstruction:
         """The reconstruction from the job's folder."""
@@ -72,6 +72,9 @@ class WorkerReconstructor:
     Args:
         method, device, weights: as for `pipeline.Reconstructor`; what is wrong with them is told by the first job.
         worker: one to share with others; by default one of its own, which `close` ends.
+
+    Attributes:
+        loading: the job of having the model ready; its value is method and device.
     """
 
     def __init__(
@@ -85,7 +88,7 @@ class WorkerReconstructor:
         self._model = {"method": method, "device": device, "weights": file}
         self._owned = worker is None
         self.worker = worker or Worker()
-        self.worker.submit(_Load(self._model))
+        self.loading: Job = self.worker.submit(_Load(self._model))
 
     def __enter__(self) -> WorkerReconstructor:
         return self
@@ -93,7 +96,9 @@ class WorkerReconstructor:
     def __exit__(self, *_) -> None:
         self.close()
 
-    def submit(self, radiograph: Radiograph, *, resolution: int = RESOLUTION, boxes: Sequence[Box] = ()) -> Job:
+    def submit(
+        self, radiograph: Radiograph, *, resolution: int = RESOLUTION, boxes: Sequence[Box] | None = None
+    ) -> Job:
         """Begin, and return at once: for a host with an event loop. The job's value is a `Reconstruction`."""
         return self.worker.submit(_Reconstruct(radiograph, self._model, resolution, boxes))
 
@@ -103,7 +108,7 @@ class WorkerReconstructor:
         progress: Progress | None = None,
         *,
         resolution: int = RESOLUTION,
-        boxes: Sequence[Box] = (),
+        boxes: Sequence[Box] | None = None,
     ) -> Reconstruction:
         """Reconstruct the bones of the thorax; see `reconstruction.Reconstructing`.
 
@@ -153,17 +158,14 @@ def load(job: JobContext) -> dict:
 
 def reconstruct(job: JobContext) -> dict:
     """Handler: ``radiograph`` to ``reconstruction``, both as `exchange` writes them."""
-    from ..geometry import XRayGeometry
-    from ..radiograph import Radiograph
-    from .exchange import pack, unpack
+    from .exchange import pack, unpack_radiograph
 
+    radiograph = unpack_radiograph(job.folder)
     try:
-        parts = unpack(job.folder, "radiograph")
-        geometry = XRayGeometry.from_dict(parts["geometry"])
-        radiograph = Radiograph(**parts | {"geometry": geometry, "warnings": tuple(parts["warnings"])})
-        boxes = [Box(**box) for box in job.settings.get("boxes", ())]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"the radiograph in {job.folder} is missing or damaged ({error}); hand it in again") from None
+        listed = job.settings.get("boxes")
+        boxes = None if listed is None else [Box(**box) for box in listed]
+    except (ValueError, TypeError) as error:
+        raise InputError(f"the boxes of the job are damaged ({error}); hand them in again") from None
     reconstruction = _reconstructor(job).reconstruct(
         radiograph, job.progress, resolution=job.settings.get("resolution", RESOLUTION), boxes=boxes
     )

@@ -5,10 +5,14 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from slicer.i18n import tr as _
+
+#: What the module needs of Slicer's Python; detection has its own.
+REQUIREMENTS = Path(__file__).resolve().parents[1] / "Resources" / "requirements.txt"
+DETECTION_REQUIREMENTS = ("onnxruntime>=1.18",)
 
 
 def addCoreToPath() -> None:
@@ -20,30 +24,20 @@ def addCoreToPath() -> None:
         sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 
-@contextmanager
-def withoutTriton():
-    """While torch and what builds on it are imported, hide Triton, torch's compiler for GPUs.
-
-    Mesa's drivers bring LLVM into the process and Triton brings another; the one loaded second crashes it. In Slicer,
-    Mesa comes first. X2BR compiles nothing, and torch does without Triton as it does on Windows and macOS.
-    """
-    if "triton" in sys.modules:
-        yield
-        return
-    sys.modules["triton"] = None
-    try:
-        yield
-    finally:
-        del sys.modules["triton"]
+def requirements(file: str | Path = REQUIREMENTS) -> list[str]:
+    """The lines of a requirements file without comments."""
+    lines = (line.partition("#")[0].strip() for line in Path(file).read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line]
 
 
-def missingRequirements(requirementsFile: str | Path) -> list[str]:
-    """The lines of a requirements file that this Python does not satisfy."""
-    lines = (line.partition("#")[0].strip() for line in Path(requirementsFile).read_text().splitlines())
-    return [line for line in lines if line and not _satisfied(Requirement(line))]
+def missing(lines: list[str] | tuple[str, ...] | None = None) -> list[str]:
+    """The requirements, by default the module's own, that this Python does not satisfy."""
+    return [line for line in (requirements() if lines is None else lines) if not _satisfied(Requirement(line))]
 
 
 def _satisfied(requirement: Requirement) -> bool:
+    if requirement.marker and not requirement.marker.evaluate():
+        return True
     try:
         version = importlib.metadata.version(requirement.name)
     except importlib.metadata.PackageNotFoundError:
@@ -53,5 +47,25 @@ def _satisfied(requirement: Requirement) -> bool:
 
 def sampleRadiographPath() -> Path:
     """The sample radiograph that ships with X2BR."""
-    spec = importlib.util.find_spec("X2BRLogic")
-    return Path(spec.origin).parents[1] / "Resources" / "SampleData" / "chest_ap.png"
+    from X2BRLogic.models import resources
+
+    return resources() / "SampleData" / "chest_ap.png"
+
+
+def whyNoDetection() -> str:
+    """Why bones cannot be detected, in words; empty where they can."""
+    try:
+        from X2BRLogic.detection import detect  # noqa: F401
+    except ImportError:
+        return _("the detection of bones is not in this version of X2BR")
+    from X2BRLogic.models import resources
+
+    if not any((resources() / "Models" / "Detection").glob("*.onnx")):
+        return _("no detector is installed")
+    lacking = missing(DETECTION_REQUIREMENTS)
+    packages = ", ".join(lacking)
+    return (
+        _("packages are missing: {packages}; install them on the tab Models").format(packages=packages)
+        if lacking
+        else ""
+    )

@@ -1,32 +1,34 @@
-"""The scene adapter: volume nodes to radiographs, meshes to model nodes.
+"""Radiographs in the scene.
 
 A radiograph lives in the scene as a one-slice volume on its detector plane. The plane says where the image is, but
-neither how far the source is nor on which side; SID, SOD and view travel with the node in its attributes.
+neither how far the source is nor on which side; SID, SOD and view travel with the node in its attributes, and so do
+the boxes of the bones in it.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import slicer
 import vtk
-from vtk.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray
+
+from X2BRLogic.errors import InputError
+from X2BRLogic.geometry import XRayGeometry
+
+from .names import uniqueName
 
 if TYPE_CHECKING:
-    import trimesh
-
-    from X2BRLogic.geometry import XRayGeometry
+    from X2BRLogic.detection import Box
     from X2BRLogic.radiograph import Radiograph
 
 GEOMETRY_ATTRIBUTE = "X2BR.Geometry"
 KNOWN_ATTRIBUTE = "X2BR.Known"
-SUMMARY_ATTRIBUTE = "X2BR.Summary"
-RADIOGRAPH_REFERENCE = "X2BR.Radiograph"
-
-BONE_COLOUR = (0.95, 0.87, 0.73)
+WARNINGS_ATTRIBUTE = "X2BR.Warnings"
+BOXES_ATTRIBUTE = "X2BR.Boxes"
 
 #: Cosine of the largest angle between a volume's axes and those of the view for which its plane is the detector's.
 #: Within it lie tilted and rolled detectors; outside lie pictures without orientation, which Slicer puts axially.
@@ -44,8 +46,6 @@ def radiographFromVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode, view: str |
 
     Raises `InputError` for a node without a usable image, with more than one slice, or with damaged attributes.
     """
-    from X2BRLogic.errors import InputError
-    from X2BRLogic.geometry import XRayGeometry
     from X2BRLogic.radiograph import radiograph_from_array
 
     name = volumeNode.GetName()
@@ -55,7 +55,7 @@ def radiographFromVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode, view: str |
     if len(slices) != 1:
         raise InputError(f"{name} is a volume of {len(slices)} slices; choose a radiograph, which has one")
     pixels = _boneBright(volumeNode, slices[0])
-    matrix = _pixelToWorld(volumeNode)
+    matrix = pixelToWorld(volumeNode)
 
     stored, known = None, {}
     if volumeNode.GetAttribute(GEOMETRY_ATTRIBUTE):
@@ -67,60 +67,88 @@ def radiographFromVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode, view: str |
         pixels, _sourceOf(volumeNode), view=view, pixel_spacing=spacing if spacingGiven else None, geometry=stored
     )
     geometry = _onPlane(radiograph.geometry, matrix) if onPlane else radiograph.geometry
-    return replace(radiograph, geometry=geometry, known={**radiograph.known, **known})
+    warnings = dict.fromkeys((*_storedWarnings(volumeNode), *radiograph.warnings))
+    return replace(radiograph, geometry=geometry, known={**radiograph.known, **known}, warnings=tuple(warnings))
 
 
 def volumeFromRadiograph(radiograph: Radiograph, name: str) -> slicer.vtkMRMLScalarVolumeNode:
     """Add a radiograph to the scene, on its detector plane and with its geometry."""
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", slicer.mrmlScene.GenerateUniqueName(name))
-    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(radiograph.geometry.pixel_to_ras))
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", uniqueName(name))
     slicer.util.updateVolumeFromArray(node, radiograph.pixels[np.newaxis])
-    node.SetAttribute(GEOMETRY_ATTRIBUTE, json.dumps(radiograph.geometry.to_dict()))
-    node.SetAttribute(KNOWN_ATTRIBUTE, json.dumps(radiograph.known))
+    placeVolume(node, radiograph)
     node.CreateDefaultDisplayNodes()
     return node
 
 
-def showReconstruction(reconstruction, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> list[slicer.vtkMRMLModelNode]:
-    """Add a reconstruction's meshes to the scene as models in a subject-hierarchy folder of their own.
+def first() -> slicer.vtkMRMLScalarVolumeNode | None:
+    """The scene's first volume that can be a radiograph: of one slice, not a label map."""
+    for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
+        image = node.GetImageData()
+        if image and image.GetDimensions()[2] == 1 and not node.IsA("vtkMRMLLabelMapVolumeNode"):
+            return node
+    return None
 
-    The named bones where there are any, else the one mesh of all. Each model keeps the summary as JSON in its attribute
-    ``X2BR.Summary`` and a node reference to the radiograph.
+
+def placeVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode, radiograph: Radiograph) -> None:
+    """Put a volume node onto the radiograph's detector plane, and keep its geometry with it."""
+    geometry = radiograph.geometry
+    local = np.linalg.inv(_parentToWorld(volumeNode)) @ geometry.pixel_to_ras
+    wasModified = volumeNode.StartModify()
+    volumeNode.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(local))
+    volumeNode.SetAttribute(GEOMETRY_ATTRIBUTE, json.dumps(geometry.to_dict()))
+    volumeNode.SetAttribute(KNOWN_ATTRIBUTE, json.dumps(radiograph.known))
+    volumeNode.SetAttribute(WARNINGS_ATTRIBUTE, json.dumps(radiograph.warnings))
+    volumeNode.EndModify(wasModified)
+
+
+def changeGeometry(
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+    *,
+    view: str | None = None,
+    sid: float | None = None,
+    sod: float | None = None,
+    spacing: tuple[float, float] | None = None,
+) -> None:
+    """Say what a radiograph's file did not, or said wrongly; the node moves to where its detector is then.
+
+    The isocentre stays. `view` is a name of `geometry.VIEWS`, lengths are mm, `spacing` is (between rows, between
+    columns). Raises `InputError` where the numbers make no sense, and then changes nothing.
     """
-    from X2BRLogic.anatomy import BY_NAME
+    radiograph = radiographFromVolume(volumeNode)
+    geometry = radiograph.geometry
+    if view is not None and view != geometry.view:
+        fresh = XRayGeometry.from_view(view)
+        geometry = replace(geometry, view=view, to_source=fresh.to_source, columns=fresh.columns, rows=fresh.rows)
+    if spacing is not None:
+        # the beam meets the detector where it did, in mm from the image's centre
+        centre = (np.array(geometry.shape[::-1]) - 1) / 2
+        offset = (np.array(geometry.principal_point) - centre) * geometry.spacing[::-1]
+        principal = tuple(centre + offset / spacing[::-1])
+        geometry = replace(geometry, spacing=tuple(spacing), principal_point=principal)
+    geometry = replace(geometry, sid=geometry.sid if sid is None else sid, sod=geometry.sod if sod is None else sod)
+    said = {"view": view, "sid": sid, "sod": sod, "spacing": spacing}
+    known = radiograph.known | {name: True for name, value in said.items() if value is not None}
+    placeVolume(volumeNode, replace(radiograph, geometry=geometry, known=known))
 
-    radiographName = volumeNode.GetName()
-    if reconstruction.bones:
-        models = [modelFromMesh(mesh, name, BY_NAME[name].colour) for name, mesh in reconstruction.bones.items()]
-    else:
-        models = [modelFromMesh(reconstruction.mesh, f"{radiographName} bones", BONE_COLOUR)]
-    summary = json.dumps(reconstruction.summary)
-    for model in models:
-        model.SetAttribute(SUMMARY_ATTRIBUTE, summary)
-        model.SetNodeReferenceID(RADIOGRAPH_REFERENCE, volumeNode.GetID())
-    _putIntoFolder(models, f"X2BR {radiographName}")
-    return models
+
+def boxesOf(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> list[Box]:
+    """The boxes of bones that a radiograph node carries. Raises `InputError` where they are damaged."""
+    from X2BRLogic.detection import Box
+
+    try:
+        return [Box(**box) for box in json.loads(volumeNode.GetAttribute(BOXES_ATTRIBUTE) or "[]")]
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{volumeNode.GetName()}: its boxes are damaged ({error}); detect them anew") from None
 
 
-def modelFromMesh(mesh: trimesh.Trimesh, name: str, colour: tuple[float, float, float]) -> slicer.vtkMRMLModelNode:
-    """Add a triangle mesh (vertices in RAS mm) to the scene as a model with normals for smooth shading."""
-    points = vtk.vtkPoints()
-    points.SetData(numpy_to_vtk(np.ascontiguousarray(mesh.vertices, dtype=np.float32), deep=True))
-    faces = np.asarray(mesh.faces, dtype=np.int64)
-    triangles = vtk.vtkCellArray()
-    triangles.SetData(3, numpy_to_vtkIdTypeArray(np.ascontiguousarray(faces).ravel(), deep=True))
-    normals = numpy_to_vtk(np.ascontiguousarray(mesh.vertex_normals, dtype=np.float32), deep=True)
-    normals.SetName("Normals")
-    polyData = vtk.vtkPolyData()
-    polyData.SetPoints(points)
-    polyData.SetPolys(triangles)
-    polyData.GetPointData().SetNormals(normals)
+def setBoxes(volumeNode: slicer.vtkMRMLScalarVolumeNode, boxes: Iterable[Box]) -> None:
+    """Keep the boxes of bones with their radiograph."""
+    numbers = [{key: _plain(value) for key, value in asdict(box).items()} for box in boxes]
+    volumeNode.SetAttribute(BOXES_ATTRIBUTE, json.dumps(numbers))
 
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelNode", slicer.mrmlScene.GenerateUniqueName(name))
-    node.SetAndObservePolyData(polyData)
-    node.CreateDefaultDisplayNodes()
-    node.GetDisplayNode().SetColor(*colour)
-    return node
+
+def _plain(value):
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _boneBright(volumeNode, image: np.ndarray) -> np.ndarray:
@@ -142,22 +170,23 @@ def _sourceOf(volumeNode) -> str:
     return (storage and storage.GetFileName()) or volumeNode.GetName()
 
 
-def _pixelToWorld(volumeNode) -> np.ndarray:
+def pixelToWorld(volumeNode) -> np.ndarray:
     """4x4 matrix from ``(column, row, 0)`` to world RAS, linear parent transforms included."""
-    from X2BRLogic.errors import InputError
-
-    local, parent = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
+    local = vtk.vtkMatrix4x4()
     volumeNode.GetIJKToRASMatrix(local)
+    return _parentToWorld(volumeNode) @ slicer.util.arrayFromVTKMatrix(local)
+
+
+def _parentToWorld(volumeNode) -> np.ndarray:
+    parent = vtk.vtkMatrix4x4()
     transformNode = volumeNode.GetParentTransformNode()
     if transformNode and not transformNode.GetMatrixTransformToWorld(parent):
         raise InputError(f"{volumeNode.GetName()} is under a transform that bends it; put it under a rigid one or none")
-    return slicer.util.arrayFromVTKMatrix(parent) @ slicer.util.arrayFromVTKMatrix(local)
+    return slicer.util.arrayFromVTKMatrix(parent)
 
 
 def _storedGeometry(volumeNode, shape: tuple[int, int]) -> tuple[XRayGeometry, dict[str, bool]]:
     """The geometry in the node's attributes, and which of its parts were known rather than assumed."""
-    from X2BRLogic.errors import InputError
-    from X2BRLogic.geometry import XRayGeometry
 
     name = volumeNode.GetName()
     try:
@@ -173,6 +202,14 @@ def _storedGeometry(volumeNode, shape: tuple[int, int]) -> tuple[XRayGeometry, d
     return geometry, known
 
 
+def _storedWarnings(volumeNode) -> list[str]:
+    """What the reader of the file had to say."""
+    try:
+        return [str(warning) for warning in json.loads(volumeNode.GetAttribute(WARNINGS_ATTRIBUTE) or "[]")]
+    except (ValueError, TypeError):
+        return []
+
+
 def _liesAs(geometry: XRayGeometry, matrix: np.ndarray) -> bool:
     columns, rows = (matrix[:3, axis] / np.linalg.norm(matrix[:3, axis]) for axis in (0, 1))
     return min(columns @ geometry.columns, rows @ geometry.rows) > _PLANE_TOLERANCE
@@ -180,7 +217,6 @@ def _liesAs(geometry: XRayGeometry, matrix: np.ndarray) -> bool:
 
 def _onPlane(geometry: XRayGeometry, matrix: np.ndarray) -> XRayGeometry:
     """The same source and principal point relative to the detector, the detector being where `matrix` puts it."""
-    from X2BRLogic.errors import InputError
 
     spacing = np.linalg.norm(matrix[:3, :2], axis=0)
     columns, rows = (matrix[:3, :2] / spacing).T
@@ -202,17 +238,3 @@ def _onPlane(geometry: XRayGeometry, matrix: np.ndarray) -> XRayGeometry:
         to_source=toSource,
         isocentre=foot + (geometry.sid - geometry.sod) * toSource,
     )
-
-
-def _putIntoFolder(nodes, name: str) -> None:
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
-    if hierarchy is None:
-        return
-    folder = hierarchy.CreateFolderItem(hierarchy.GetSceneItemID(), name)
-    for node in nodes:
-        item = hierarchy.GetItemByDataNode(node)
-        if item:
-            hierarchy.SetItemParent(item, folder)
-        else:
-            # Slicer's plugins make an item for every new node; without the application there are none.
-            hierarchy.CreateItem(folder, node)

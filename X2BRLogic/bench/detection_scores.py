@@ -1,0 +1,123 @@
+"""How well boxes were found: average precision as COCO defines it, levels, and what was missed or found twice."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..detection import Box
+from ..detection.candidates import overlap
+from ..detection.classes import CLASSES, RUNS
+from ..errors import InputError
+
+#: A box is found when it overlaps a true one by this much at least.
+_FOUND = 0.5
+#: What the tables are about: title, and the classes.
+PARTS: dict[str, list[str]] = {
+    "vertebrae": list(CLASSES[RUNS["vertebrae"]]),
+    "ribs": [*CLASSES[RUNS["ribs_left"]], *CLASSES[RUNS["ribs_right"]]],
+}
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A film's true boxes, and those that were found."""
+
+    truth: Sequence[Box]
+    found: Sequence[Box]
+
+
+def scores(films: Sequence[Scored]) -> dict:
+    """All figures over some films, JSON-ready.
+
+    ``classes``: by bone ``ap50``, ``ap50_95``, number of true boxes. ``parts``: of `PARTS` the mean of these over
+    the bones that occur; ``level_accuracy``, the share of found boxes that lie on a bone of their group and have its
+    level; and a film's mean number ``present``, ``missed`` (no box of the group on it) and ``doubled``.
+
+    Raises `InputError` where the scorer is not installed.
+    """
+    classes = average_precision(films)
+    parts = {}
+    for title, names in PARTS.items():
+        mine = [classes[name] for name in names if name in classes]
+        mean = {key: float(np.mean([row[key] for row in mine])) if mine else None for key in ("ap50", "ap50_95")}
+        parts[title] = mean | _counts(films, set(names))
+    return {"films": len(films), "classes": classes, "parts": parts}
+
+
+def average_precision(films: Sequence[Scored]) -> dict[str, dict]:
+    """Average precision at IoU 0.5, and its mean over 0.5 to 0.95, of each bone that occurs, by faster-coco-eval."""
+    try:
+        from faster_coco_eval import COCO, COCOeval_faster
+    except ImportError:
+        raise InputError(
+            "faster-coco-eval is not installed, which scores boxes: pip install faster-coco-eval"
+        ) from None
+    truth = [_row(n, box, id=0, iscrowd=0) for n, film in enumerate(films) for box in film.truth]
+    found = [_row(n, box, score=box.confidence) for n, film in enumerate(films) for box in film.found]
+    for number, row in enumerate(truth, start=1):
+        row["id"] = number
+    about = {
+        "images": [{"id": n, "width": 1, "height": 1} for n in range(len(films))],
+        "categories": [{"id": n, "name": name} for n, name in enumerate(CLASSES)],
+        "annotations": truth,
+    }
+    counts = np.bincount([row["category_id"] for row in truth], minlength=len(CLASSES))
+    if not found:
+        return {
+            name: {"ap50": 0.0, "ap50_95": 0.0, "boxes": int(n)} for name, n in zip(CLASSES, counts, strict=True) if n
+        }
+    with contextlib.redirect_stdout(io.StringIO()):
+        reference = COCO(about)
+        evaluation = COCOeval_faster(reference, reference.loadRes(found), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+    precision = np.asarray(evaluation.eval["precision"])[:, :, :, 0, -1]  # IoU, recall, class
+    return {
+        name: {
+            "ap50": float(precision[0, :, n].mean()),
+            "ap50_95": float(precision[:, :, n].mean()),
+            "boxes": int(counts[n]),
+        }
+        for n, name in enumerate(CLASSES)
+        if counts[n]
+    }
+
+
+def _row(film: int, box: Box, **more) -> dict:
+    low, high = box.edges[:2], box.edges[2:]
+    extent = high - low
+    row = {"image_id": film, "category_id": CLASSES.index(box.name), "bbox": [*map(float, low), *map(float, extent)]}
+    return row | {"area": float(extent.prod())} | more
+
+
+def _counts(films: Sequence[Scored], names: set[str]) -> dict:
+    present = missed = doubled = on_bone = right = 0
+    for film in films:
+        groups = {box.group for box in film.truth if box.name in names}
+        for group in groups:
+            truth = [box for box in film.truth if box.group == group]
+            found = [box for box in film.found if box.group == group]
+            present += len(truth)
+            if not found:
+                missed += len(truth)
+                continue
+            shared = overlap(np.array([b.edges for b in truth]), np.array([b.edges for b in found]))
+            # Each found box lies on the bone that it overlaps most.
+            lies_on = np.where(shared.max(axis=0) >= _FOUND, shared.argmax(axis=0), -1)
+            times = np.bincount(lies_on[lies_on >= 0], minlength=len(truth))
+            missed += int((shared.max(axis=1) < _FOUND).sum())
+            doubled += int((times > 1).sum())
+            on_bone += int((lies_on >= 0).sum())
+            right += sum(truth[n].level == box.level for n, box in zip(lies_on, found, strict=True) if n >= 0)
+    count = max(len(films), 1)
+    return {
+        "level_accuracy": right / on_bone if on_bone else None,
+        "present": present / count,
+        "missed": missed / count,
+        "doubled": doubled / count,
+    }

@@ -1,0 +1,142 @@
+"""How the result looks: opacity, groups, colours, and where the views look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import slicer
+
+from . import radiographs
+
+if TYPE_CHECKING:
+    from X2BRLogic.geometry import XRayGeometry
+
+#: The slice view for the film. Green is the coronal one, in which a frontal film lies.
+FILM_VIEW = "Green"
+#: Values that vertices carry, and the range of their colours.
+CONFIDENCE, DISTANCE = "confidence", "distance_mm"
+_RANGES = {CONFIDENCE: (0.0, 1.0), DISTANCE: (0.0, 20.0)}
+_COLOURS = {CONFIDENCE: "vtkMRMLColorTableNodeFileViridis.txt", DISTANCE: "vtkMRMLColorTableNodeFilePlasma.txt"}
+_FALLBACK_COLOURS = "vtkMRMLColorTableNodeRainbow"
+#: Of the camera's distance beyond what just shows the bones whole.
+_MARGIN = 1.1
+
+
+def showOnSlices(modelNode: slicer.vtkMRMLModelNode) -> None:
+    """Draw a model that lies in a slice's plane on it; Slicer's intersection with the slice shows no such model."""
+    look = modelNode.GetDisplayNode()
+    look.SetVisibility2D(True)
+    look.SetVisibility3D(False)
+    look.SetSliceDisplayModeToProjection()
+
+
+def showFilm(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Show a radiograph in the slice view for films, and its plane in 3D. Without views, as in a script, nothing."""
+    scene = slicer.mrmlScene
+    sliceNode = scene.GetSingletonNode(FILM_VIEW, "vtkMRMLSliceNode")
+    composite = scene.GetSingletonNode(FILM_VIEW, "vtkMRMLSliceCompositeNode")
+    logic = slicer.app.applicationLogic().GetSliceLogicByLayoutName(FILM_VIEW)
+    if not (sliceNode and composite and logic):
+        return
+    composite.SetBackgroundVolumeID(volumeNode.GetID())
+    _hang(sliceNode, volumeNode)
+    logic.FitSliceToBackground()
+    logic.SnapSliceOffsetToIJK()
+    sliceNode.SetSliceVisible(True)
+
+
+def _hang(sliceNode: slicer.vtkMRMLSliceNode, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Turn a slice to a film, first row on top and first column on the left, wherever the film is in space."""
+    matrix = radiographs.pixelToWorld(volumeNode)
+    columns, rows = (matrix[:3, axis] / np.linalg.norm(matrix[:3, axis]) for axis in (0, 1))
+    sliceToRas = np.eye(4)
+    sliceToRas[:3, :3] = np.stack([columns, -rows, np.cross(columns, -rows)], axis=1)
+    sliceToRas[:3, 3] = matrix[:3, 3]
+    slicer.util.updateVTKMatrixFromArray(sliceNode.GetSliceToRAS(), sliceToRas)
+    sliceNode.UpdateMatrices()
+
+
+def lookAt(modelNodes: Iterable[slicer.vtkMRMLModelNode], geometry: XRayGeometry) -> None:
+    """Turn the 3D view to the bones as the source sees them: before the film, upright as it is."""
+    bounds = _boundsOf(modelNodes)
+    viewNode = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLViewNode")
+    if bounds is None or viewNode is None:
+        return
+    camera = slicer.modules.cameras.logic().GetViewActiveCameraNode(viewNode)
+    if camera is None:
+        return
+    centre = bounds.mean(axis=0)
+    radius = 0.5 * float(np.linalg.norm(bounds[1] - bounds[0]))
+    distance = _MARGIN * radius / np.sin(np.deg2rad(0.5 * camera.GetViewAngle()))
+    camera.SetFocalPoint(*centre)
+    camera.SetPosition(*(centre + distance * geometry.to_source))
+    camera.SetViewUp(*(-geometry.rows))
+    camera.ResetClippingRange()
+
+
+def setOpacity(modelNodes: Iterable[slicer.vtkMRMLModelNode], opacity: float) -> None:
+    """From 0, invisible, to 1."""
+    for node in modelNodes:
+        node.GetDisplayNode().SetOpacity(opacity)
+
+
+def setVisible(nodes: Iterable[slicer.vtkMRMLDisplayableNode], visible: bool) -> None:
+    """Show or hide nodes."""
+    for node in nodes:
+        node.GetDisplayNode().SetVisibility(visible)
+
+
+def colourBy(modelNodes: Iterable[slicer.vtkMRMLModelNode], values: str = "") -> None:
+    """Colour models by a value of their vertices, `CONFIDENCE` or `DISTANCE`, with a scalar bar; else as bones."""
+    legendShown = False
+    for node in modelNodes:
+        look = node.GetDisplayNode()
+        has = bool(values) and node.GetPolyData().GetPointData().HasArray(values)
+        if has:
+            look.SetActiveScalarName(values)
+            look.SetAndObserveColorNodeID(_colours(values))
+            look.SetScalarRangeFlag(look.UseManualScalarRange)
+            look.SetScalarRange(*_RANGES[values])
+        look.SetScalarVisibility(has)
+        _setLegend(node, values if has and not legendShown else "")
+        legendShown = legendShown or bool(has)
+
+
+def colouredBy(modelNodes: Iterable[slicer.vtkMRMLModelNode]) -> str:
+    """By which value models are coloured; empty where by none."""
+    for node in modelNodes:
+        if node.GetDisplayNode().GetScalarVisibility():
+            return node.GetDisplayNode().GetActiveScalarName() or ""
+    return ""
+
+
+def _setLegend(modelNode, values: str) -> None:
+    """The scalar bar hangs on one of the bones and goes with it."""
+    logic = slicer.modules.colors.logic()
+    legend = logic.GetColorLegendDisplayNode(modelNode)
+    if not values:
+        if legend:
+            slicer.mrmlScene.RemoveNode(legend)
+        return
+    legend = legend or logic.AddDefaultColorLegendDisplayNode(modelNode)
+    legend.SetTitleText("Confidence" if values == CONFIDENCE else "Distance, mm")
+    legend.SetLabelFormat("%.1f" if values == CONFIDENCE else "%.0f")
+    legend.SetNumberOfLabels(5)
+    legend.SetVisibility(True)
+
+
+def _colours(values: str) -> str:
+    wanted = _COLOURS[values]
+    return wanted if slicer.mrmlScene.GetNodeByID(wanted) else _FALLBACK_COLOURS
+
+
+def _boundsOf(modelNodes) -> np.ndarray | None:
+    """The box around models, ``[[min], [max]]`` in RAS mm."""
+    every = []
+    for node in modelNodes:
+        bounds = np.zeros(6)
+        node.GetRASBounds(bounds)
+        every.append(bounds.reshape(3, 2).T)
+    return np.stack([np.min(every, axis=0)[0], np.max(every, axis=0)[1]]) if every else None

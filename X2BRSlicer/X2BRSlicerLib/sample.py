@@ -1,0 +1,43 @@
+"""What Slicer learns of films beside the panel: the sample radiograph, and which files are films."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slicer.i18n import tr as _
+
+from . import core
+
+#: Of files that may be films; Slicer has readers of its own for all of them.
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".nrrd")
+#: Slicer's readers have 0.5 and more: a film is ours where its geometry says so, else the user may choose.
+_SURE, _MAYBE = 0.9, 0.3
+
+
+def confidence(path: Path) -> float:
+    """How sure it is that a file is a film of ours, 0 to 1."""
+    if path.suffix.lower() not in SUFFIXES:
+        return 0.0
+    from X2BRLogic.radiograph import geometry_beside
+
+    try:
+        geometry, _notes = geometry_beside(path)
+    except ValueError:
+        geometry = None
+    return _SURE if geometry is not None else _MAYBE
+
+
+def register() -> None:
+    """Offer the sample radiograph in the module Sample Data. It ships with X2BR: nothing is downloaded."""
+    import SampleData
+
+    path = core.sampleRadiographPath()
+    SampleData.SampleDataLogic.registerCustomSampleDataCategory("X2BR", title=_("X2BR"))
+    SampleData.SampleDataLogic.registerCustomSampleDataSource(
+        category="X2BR",
+        sampleName="X2BRChestAP",
+        thumbnailFileName=str(Path(__file__).resolve().parents[1] / "Resources" / "Icons" / "X2BRChestAP.png"),
+        uris=path.as_uri(),
+        fileNames=path.name,
+        nodeNames="X2BRChestAP",
+    )

@@ -1,0 +1,146 @@
+"""The part of the page Reconstruct that is about the result."""
+
+from __future__ import annotations
+
+from slicer.i18n import tr as _
+
+from ..nodes import bones, boxes, display, folders, radiographs
+from .tab import quietly
+
+#: Order of the entries of the box that says what colours tell.
+_COLOURS = ("", display.CONFIDENCE, display.DISTANCE)
+
+
+class Result:
+    """What is shown of the chosen film's reconstruction, and how.
+
+    Args:
+        ui: of the page.
+        tab: the page, whose film and progress these are.
+    """
+
+    def __init__(self, ui, tab):
+        self._ui, self._tab = ui, tab
+        self._groups = {
+            "ribs_left": ui.ribsLeftBox,
+            "ribs_right": ui.ribsRightBox,
+            "vertebrae": ui.vertebraeBox,
+            "sternum": ui.sternumBox,
+            "cartilages": ui.cartilagesBox,
+        }
+        for text in (_("as bones"), _("by confidence"), _("by distance from the CT")):
+            ui.colourBox.addItem(text)
+        for box in (*self._groups.values(), ui.outlinesBox, ui.boxesBox):
+            box.toggled.connect(self.onVisibilityChanged)
+        ui.opacitySlider.valueChanged.connect(self.onOpacityChanged)
+        ui.colourBox.currentIndexChanged.connect(self.onColourChanged)
+        ui.cameraButton.clicked.connect(self.onCamera)
+        ui.segmentationButton.clicked.connect(self.onSegmentation)
+        ui.deleteButton.clicked.connect(self.onDelete)
+
+    def update(self) -> None:
+        """Show what the scene shows."""
+        ui, node = self._ui, self._tab.radiographNode
+        models = bones.bonesOf(node) if node else []
+        groups = bones.groupsOf(node) if node else set()
+        drawn = folders.ofRun(node, bones.OUTLINE) if node else []
+        boxed = folders.ofRun(node, boxes.BOX) if node else []
+        none = "" if models else _("There is no result of this film yet.")
+        ui.resultNote.text = none or self._about(bones.summaryOf(node))
+        for group, box in self._groups.items():
+            inGroup = [model for model in models if model.GetAttribute(bones.GROUP_ATTRIBUTE) == group]
+            self._showState(box, inGroup, none or _("The method x2br gives bones by name; this result is one mesh."))
+            box.visible = bool(groups) or not models
+        ui.bonesLabel.visible = bool(groups) or not models
+        self._showState(ui.outlinesBox, drawn, none)
+        self._showState(ui.boxesBox, boxed, _("This film has no boxes."))
+        with quietly(ui.opacitySlider, ui.colourBox):
+            if models:
+                ui.opacitySlider.value = models[0].GetDisplayNode().GetOpacity()
+            by = display.colouredBy(models)
+            ui.colourBox.currentIndex = _COLOURS.index(by) if by in _COLOURS else 0
+        ui.opacitySlider.enabled = bool(models)
+        self._tab.allow(ui.colourBox, none, _("What the colours of the bones tell."))
+        for button, purpose in (
+            (ui.cameraButton, _("Turn the 3D view to the bones as the source sees them, before the film.")),
+            (ui.segmentationButton, _("Make one segmentation of the bones, with terminology.")),
+            (ui.deleteButton, _("Remove this result, and nothing else.")),
+        ):
+            self._tab.allow(button, none, purpose)
+
+    def shown(self) -> None:
+        """A new result has come: bring it into view."""
+        self._ui.resultSection.collapsed = False
+
+    def onVisibilityChanged(self) -> None:
+        """Show and hide as the boxes say."""
+        node, ui = self._tab.radiographNode, self._ui
+        if node is None:
+            return
+        outlines = folders.ofRun(node, bones.OUTLINE)
+        for group, box in self._groups.items():
+            display.setVisible(
+                (m for m in bones.bonesOf(node) if m.GetAttribute(bones.GROUP_ATTRIBUTE) == group), box.checked
+            )
+        for outline in outlines:
+            box = self._groups.get(outline.GetAttribute(bones.GROUP_ATTRIBUTE))
+            display.setVisible([outline], ui.outlinesBox.checked and (box is None or box.checked))
+        display.setVisible(folders.ofRun(node, boxes.BOX, boxes.LABELS), ui.boxesBox.checked)
+
+    def onOpacityChanged(self) -> None:
+        """Make the bones as solid as the slider says."""
+        node = self._tab.radiographNode
+        if node:
+            display.setOpacity(bones.bonesOf(node), self._ui.opacitySlider.value)
+
+    def onColourChanged(self) -> None:
+        """Colour the bones by what the user wants to see, where they have it."""
+        node = self._tab.radiographNode
+        if node is None:
+            return
+        values = _COLOURS[self._ui.colourBox.currentIndex]
+        models = bones.bonesOf(node)
+        display.colourBy(models, values)
+        if values and not display.colouredBy(models):
+            lacks = {
+                display.CONFIDENCE: _("This result has no confidence; the method x2br gives one."),
+                display.DISTANCE: _("Measure the result against a CT first, on the tab Check."),
+            }
+            self._tab.course.say(lacks[values])
+        self.update()
+
+    def onCamera(self) -> None:
+        """Turn the 3D view to the result."""
+        node = self._tab.radiographNode
+        display.lookAt(bones.bonesOf(node), radiographs.radiographFromVolume(node).geometry)
+
+    def onSegmentation(self) -> None:
+        """Make a segmentation of the result."""
+        made = bones.showSegmentation(self._tab.radiographNode)
+        self._tab.course.say(_("{name} is in the result's folder.").format(name=made.GetName()))
+
+    def onDelete(self) -> None:
+        """Remove the result."""
+        folders.removeRun(self._tab.radiographNode)
+        self._tab.course.say(_("The result was removed."))
+        self.update()
+
+    def _showState(self, box, nodes: list, reason: str) -> None:
+        box.enabled = bool(nodes)
+        with quietly(box):
+            if nodes:
+                box.checked = any(node.GetDisplayNode().GetVisibility() for node in nodes)
+        box.toolTip = _("Show or hide.") if nodes else reason
+
+    def _about(self, summary: dict) -> str:
+        parts = [
+            _("{method}, {volume:.0f} ml of bone, {seconds:.1f} s on {device}").format(
+                method=summary.get("method", "?"),
+                volume=summary.get("volume_ml", 0.0),
+                seconds=summary.get("seconds", {}).get("total", 0.0),
+                device=summary.get("device", "?"),
+            )
+        ]
+        if not summary.get("absolute_scale", True):
+            parts.append(_("sizes are estimates: distances or pixel size were assumed"))
+        return "; ".join([*parts, *summary.get("warnings", [])]) + "."
