@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -74,3 +75,32 @@ def test_the_command_and_what_it_refuses(two_people, tmp_path, capsys):
     ):
         assert main([*command, *options]) == 2
         assert message in capsys.readouterr().err
+
+
+def _changed(file, **arrays):
+    with np.load(file) as stored:
+        np.savez(file, **{name: stored[name] for name in stored.files} | arrays)
+
+
+def test_check_finds_what_is_broken(two_people, tmp_path, capsys):
+    out = tmp_path / "out"
+    list(build_population(two_people, out, count=1, seed=5, views=1))
+    command = ["dataset", "check", str(out), "--workers", "1", "--json"]
+    assert main(command) == 0
+    assert json.loads(capsys.readouterr().out) == {"dataset": str(out), "subjects": 1, "problems": []}
+
+    whole = out / "patient_000000.npz"
+    faults = {
+        "patient_000001": {"images": np.zeros((2, 8, 8), np.uint8)},
+        "patient_000002": {"record": np.array("{}")},
+        "patient_000003": {"images": np.zeros((1, 224, 224), np.uint8)},
+    }
+    for name, arrays in faults.items():
+        shutil.copy(whole, out / f"{name}.npz")
+        _changed(out / f"{name}.npz", **arrays)
+    (out / "patient_000005.npz").write_bytes(whole.read_bytes()[:5000])
+    assert main(command) == 2
+    told = {found["subject"]: found["problem"] for found in json.loads(capsys.readouterr().out)["problems"]}
+    assert list(told) == [None, *faults, "patient_000005"]
+    words = ["1 patients are missing, first number 4", "should be (1, 224, 224)", "record is damaged", "shows nothing", "read"]
+    assert [word for word, text in zip(words, told.values(), strict=True) if word not in text] == []

@@ -18,7 +18,7 @@ def add_to(group) -> None:
     command = add_command(
         group, "check", run, tell, "Look at every file of a data set; exit status 2 if any is broken.", _EXAMPLES
     )
-    command.add_argument("dataset", type=Path, metavar="DIR", help="what x2br dataset build has made")
+    command.add_argument("dataset", type=Path, metavar="DIR", help="what x2br dataset build or virtual has made")
     add_workers(command)
     command.set_defaults(status=lambda result: 2 if result["problems"] else 0)
 
@@ -26,9 +26,11 @@ def add_to(group) -> None:
 def run(options: argparse.Namespace) -> dict:
     """Look at all subjects."""
     from ..dataset.check import check
+    from ..dataset.check_population import check_population, is_population
 
+    look = check_population if is_population(options.dataset) else check
     problems, subjects = [], 0
-    for name, found in check(options.dataset, **where(options)):
+    for name, found in look(options.dataset, **where(options)):
         subjects += name != ""
         problems += [{"subject": name or None, "problem": problem} for problem in found]
     problems.sort(key=lambda problem: problem["subject"] or "")

@@ -162,16 +162,17 @@ def draw_patient(
         motions, overall = pose(bones, posture, earlier)
         local = draw_local(rng, nodes, spread)
         strength, shoulders = strength * _MILDER, shoulders * _MILDER_SHOULDERS
-        measures = measure(bones, lambda n, points, m=motions: apply(m[n], points))
-        if not acceptable(measures, before):
+        if not acceptable(measure(bones, lambda n, points, m=motions: apply(m[n], points)), before):
             continue
         levels = trunk_motion(bones, motions, overall, posture.girth)
         deformation = Deformation.of(flow_back(bones, motions, levels, local) + bones.centre)
-        if deformation.determinant > MIN_DETERMINANT:
+        if deformation.determinant <= MIN_DETERMINANT:
+            continue
+        # The map itself, local variation included, moves the bones a little further than was asked of it.
+        measures = measure(bones, lambda _, points, d=deformation: d.to_patient(points + bones.centre))
+        if acceptable(measures, before):
             break
     thorax = np.concatenate([p for n, p in zip(bones.labels, bones.points, strict=True) if n in anatomy.THORAX])
     thorax = deformation.to_patient(thorax + bones.centre)
     centre = (np.nanmin(thorax, axis=0) + np.nanmax(thorax, axis=0)) / 2
-    # What was accepted were the bones' motions; what is told is the map itself, local variation included.
-    measures = measure(bones, lambda _, points: deformation.to_patient(points + bones.centre))
     return VirtualPatient(person, deformation, draw_tissue(rng), centre, measures, spread, learned)
