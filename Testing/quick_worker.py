@@ -7,6 +7,7 @@ not listen to cancel, like a library that is busy.
 import time
 from dataclasses import asdict
 
+import numpy as np
 import trimesh
 
 from X2BRLogic.detection import Box
@@ -39,7 +40,7 @@ def reconstruct(job):
     mesh, bones = sphere(isocentre, 50.0), {}
     if method == "x2br":
         for name, (right, front) in BONES.items():
-            bones[name] = sphere(isocentre + (right, front, 0.0))
+            bones[name] = sphere(np.add(isocentre, (right, front, 0.0)))
             height = bones[name].vertices[:, 2]
             bones[name].vertex_attributes["confidence"] = (height - height.min()) / (height.max() - height.min())
     summary = {"method": method, "seconds": {"total": 0.1}, "device": "cpu", "volume_ml": 524.0, "warnings": []}

@@ -62,8 +62,8 @@ class X2BRSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
         # Changes come in crowds: the pages look once, when the crowd has passed.
         self._refresh = qt.QTimer()
-        self._refresh.singleShot = True
-        self._refresh.interval = 0
+        self._refresh.setSingleShot(True)
+        self._refresh.setInterval(0)
         self._refresh.timeout.connect(self.updateTabs)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)

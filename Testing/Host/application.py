@@ -1,3 +1,4 @@
+# ruff: noqa: N801  the names are Slicer's
 """Puts the stand-ins where Slicer's Python packages are, and a scene with its logics where Slicer's is."""
 
 from __future__ import annotations
@@ -144,9 +145,9 @@ def install() -> slicer.vtkMRMLScene:
     sys.modules["qt"], sys.modules["ctk"] = qt, ctk
     for kind in (mrml_widgets.qMRMLWidget, mrml_widgets.qMRMLNodeComboBox):
         setattr(slicer, kind.__name__, kind)
-        qt.widgetClasses[kind.__name__] = kind
+        qt.WIDGETS[kind.__name__] = kind
     for kind in (ctk.ctkCollapsibleButton, ctk.ctkSliderWidget, ctk.ctkPathLineEdit):
-        qt.widgetClasses[kind.__name__] = kind
+        qt.WIDGETS[kind.__name__] = kind
     slicer.qSlicerScriptedLoadableModule = qSlicerScriptedLoadableModule
     slicer.qSlicerScriptedLoadableModuleWidget = mrml_widgets.qSlicerScriptedLoadableModuleWidget
     slicer.util.delayDisplay = lambda message, autoCloseMsec=1000, parent=None, **kwargs: logging.info(message)

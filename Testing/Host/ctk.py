@@ -1,3 +1,4 @@
+# ruff: noqa: N801  the names are CTK's
 """The module `ctk`: the widgets that the panel uses."""
 
 from __future__ import annotations
@@ -49,6 +50,14 @@ class ctkCollapsibleButton(_Widget):
     collapsed = Property(bool, lambda self: self._collapsed, _collapse)
 
 
+def _setter(name: str):
+    def write(self, value):
+        getattr(self._spinBox, name)(value)
+        self._arrange()
+
+    return write
+
+
 class ctkSliderWidget(_Widget):
     """A slider and a spin box that say the same."""
 
@@ -83,13 +92,6 @@ class ctkSliderWidget(_Widget):
     def _changed(self, value):
         self._arrange()
         self.valueChanged.emit(value)
-
-    def _setter(name):
-        def write(self, value):
-            getattr(self._spinBox, name)(value)
-            self._arrange()
-
-        return write
 
     value = Property(float, lambda self: self._spinBox.value(), _setter("setValue"))
     minimum = Property(float, lambda self: self._spinBox.minimum(), _setter("setMinimum"))

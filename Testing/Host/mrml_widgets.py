@@ -1,3 +1,4 @@
+# ruff: noqa: N801  the names are Slicer's
 """The widgets of Slicer's that know the scene."""
 
 from __future__ import annotations
@@ -26,6 +27,13 @@ class qMRMLWidget(_Widget):
     def setMRMLScene(self, scene):
         self._scene = scene
         self.mrmlSceneChanged.emit(scene)
+
+
+def _flag(name: str) -> Property:
+    def write(self, value):
+        self._flags[name] = value
+
+    return Property(bool, lambda self: self._flags[name], write)
 
 
 class qMRMLNodeComboBox(_Widget):
@@ -104,12 +112,6 @@ class qMRMLNodeComboBox(_Widget):
     def _setNone(self, enabled):
         self._none = enabled
         self._refill()
-
-    def _flag(name):
-        def write(self, value):
-            self._flags[name] = value
-
-        return Property(bool, lambda self: self._flags[name], write)
 
     nodeTypes = Property("QStringList", lambda self: self._types, _setTypes)
     noneEnabled = Property(bool, lambda self: self._none, _setNone)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import types
 import typing
 from dataclasses import dataclass
 
@@ -47,10 +48,13 @@ class _Parameter:
 
     def __init__(self, name: str, kind: object, default):
         self.name = name
-        origin = typing.get_origin(kind)
         self.annotations = getattr(kind, "__metadata__", ())
         base = typing.get_args(kind)[0] if self.annotations else kind
-        self.types = typing.get_args(base) if origin is typing.Union else (base,)
+        self.types = (base,)
+        if typing.get_origin(base) in (typing.Union, types.UnionType):
+            if type(None) not in typing.get_args(base):
+                raise TypeError(f"{name}: a union of nodes must include None")
+            self.types = tuple(part for part in typing.get_args(base) if part is not type(None))
         self.isNode = all(issubclass(part, slicer.vtkMRMLNode) for part in self.types)
         if not self.isNode and self.types[0] not in (str, int, float, bool):
             raise TypeError(f"{name}: the test host knows no parameters of type {base}")

@@ -18,7 +18,8 @@ class Style:
 
     def __setattr__(self, name, value):
         found = getattr(type(self), name, None)
-        if name.startswith("_") or hasattr(found, "__set__") or self.metaObject().indexOfProperty(name) >= 0:
+        own = name not in _STATIC and self.metaObject().indexOfProperty(name) >= 0
+        if name.startswith("_") or hasattr(found, "__set__") or own:
             super().__setattr__(name, value)
         elif not Style.loading:
             raise AttributeError(f"{type(self).__name__} has no property {name}")

@@ -9,13 +9,8 @@ from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 from .pythonqt import Style, styled
 
 Qt = QtCore.Qt
-QBuffer, QFile, QIODevice, QSettings, QTimer = (
-    QtCore.QBuffer,
-    QtCore.QFile,
-    QtCore.QIODevice,
-    QtCore.QSettings,
-    QtCore.QTimer,
-)
+QBuffer, QFile, QIODevice, QSettings = QtCore.QBuffer, QtCore.QFile, QtCore.QIODevice, QtCore.QSettings
+QTimer = styled(QtCore.QTimer)
 QCursor, QIcon, QPixmap = QtGui.QCursor, QtGui.QIcon, QtGui.QPixmap
 QApplication = QtWidgets.QApplication
 QMessageBox = QtWidgets.QMessageBox
@@ -66,7 +61,7 @@ class QFileDialog:
 
 
 #: Classes that a .ui file may name; the application adds those of CTK and Slicer.
-widgetClasses: dict[str, type] = {
+WIDGETS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
         QWidget,
@@ -89,9 +84,9 @@ class QUiLoader(QtUiTools.QUiLoader):
     """Makes the widgets of this module, and of no other class."""
 
     def createWidget(self, className, parent=None, name=""):
-        if className not in widgetClasses:
+        if className not in WIDGETS:
             raise RuntimeError(f"{name}: {className} is no widget that Slicer has, or that the test host knows")
-        widget = widgetClasses[className](parent)
+        widget = WIDGETS[className](parent)
         widget.setObjectName(name)
         return widget
 

@@ -45,6 +45,14 @@ class _View:
         self._managers.SetRenderer(self.renderer)
         self._managers.Initialize(factory, self.renderer)
         self._managers.SetMRMLDisplayableNode(node)
+        #: Called when there is something new to see.
+        self.changed = lambda *_: None
+        self._managers.AddObserver(vtk.vtkCommand.UpdateEvent, lambda *_: self.changed())
+
+    def resize(self, width: int, height: int) -> None:
+        """Take another size, in pixels."""
+        self.window.SetSize(width, height)
+        self.interactor.UpdateSize(width, height)
 
     def picture(self) -> np.ndarray:
         """What the view shows, ``(rows, columns, 3)`` uint8."""
@@ -94,12 +102,17 @@ class SliceView(_View):
         self.logic.ResizeSliceNode(width, height)
         super().__init__(width, height, slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance(), _IN_2D, node)
         self.renderer.GetActiveCamera().ParallelProjectionOn()
+        self.logic.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self.changed())
         self._mapper = vtk.vtkImageMapper()
         self._mapper.SetColorWindow(255)
         self._mapper.SetColorLevel(127.5)
         self._image = vtk.vtkActor2D()
         self._image.SetMapper(self._mapper)
         self._image.GetProperty().SetDisplayLocationToBackground()
+
+    def resize(self, width: int, height: int) -> None:
+        super().resize(width, height)
+        self.logic.ResizeSliceNode(width, height)
 
     def picture(self) -> np.ndarray:
         connection = self.logic.GetImageDataConnection()

@@ -102,5 +102,11 @@ def test_check_finds_what_is_broken(two_people, tmp_path, capsys):
     assert main(command) == 2
     told = {found["subject"]: found["problem"] for found in json.loads(capsys.readouterr().out)["problems"]}
     assert list(told) == [None, *faults, "patient_000005"]
-    words = ["1 patients are missing, first number 4", "should be (1, 224, 224)", "record is damaged", "shows nothing", "read"]
+    words = [
+        "1 patients are missing, first number 4",
+        "should be (1, 224, 224)",
+        "record is damaged",
+        "shows nothing",
+        "read",
+    ]
     assert [word for word, text in zip(words, told.values(), strict=True) if word not in text] == []

@@ -184,3 +184,20 @@ def test_boxes_are_written_with_what_is_known_of_them(tmp_path):
     assert stored["notes"] == ["none"] and len(stored["boxes"][0]["detector_mm"]) == 4
     (box,) = read_boxes(tmp_path / "b.json")
     assert box.name == "vertebra_T4" and box.level == 4
+
+
+@pytest.mark.weights
+def test_reconstruct_finds_boxes_itself_and_does_without(monkeypatch):
+    from X2BRLogic.detection import detector
+    from X2BRLogic.pipeline import Reconstructor
+
+    film, reconstructor = read_radiograph(SAMPLE), Reconstructor("x2br")
+    done = reconstructor.reconstruct(film, resolution=32)
+    assert len(done.boxes) > 15 and "boxes" in done.summary["seconds"]
+    assert not any("no boxes" in warning for warning in done.summary["warnings"])
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    detector._loaded.cache_clear()
+    done = reconstructor.reconstruct(film, resolution=32)
+    detector._loaded.cache_clear()
+    assert done.boxes == () and len(done.bones) > 30
+    assert any("no boxes were detected: onnxruntime is not installed" in said for said in done.summary["warnings"])

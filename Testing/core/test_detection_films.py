@@ -45,7 +45,7 @@ def test_boxes_are_those_of_the_projected_labels_of_the_warped_volume(person):
     films = BoxedFilms(person, size=256)
     patient = draw_patient(films.person, np.random.default_rng(5))
     _, labels = warped(patient)
-    points = patient.deformation.to_patient(films._points)
+    points = patient.deformation.to_patient(films.points)
     for seed in range(2):
         geometry = random_geometry(np.random.default_rng(seed), patient.centre, 256)
         found = {box.name: box for box in films.boxes(geometry, points)}

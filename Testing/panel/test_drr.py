@@ -92,7 +92,7 @@ def test_what_is_no_ct_is_told(a_panel, a_thorax_ct, a_module, a_radiograph):
 
 
 def test_source_and_detector_are_shown_where_they_are(a_panel, a_thorax_ct):
-    ct, _labels = open_page(a_panel, a_thorax_ct)
+    open_page(a_panel, a_thorax_ct)
     a_panel.click(a_panel.drr.arrangementBox)
     a_panel.wait(lambda: slicer.mrmlScene.GetFirstNodeByName("ct source and detector") is not None)
     points = vtk_to_numpy(slicer.util.getNode("ct source and detector").GetPolyData().GetPoints().GetData())
@@ -103,8 +103,9 @@ def test_source_and_detector_are_shown_where_they_are(a_panel, a_thorax_ct):
 
 
 def test_a_training_set_is_made_and_can_be_cancelled(a_panel, a_thorax_ct, tmp_path):
-    from X2BRLogic.volume_io import write_volume
     from X2BRSlicerLib.nodes import scans
+
+    from X2BRLogic.volume_io import write_volume
 
     ct, labels = open_page(a_panel, a_thorax_ct)
     (tmp_path / "cts" / "person").mkdir(parents=True)

@@ -15,11 +15,12 @@ from ..detection import Box, detect
 from ..detection.classes import CLASSES, RUNS
 from ..detection.detector import loaded, propose
 from ..detection.films import FILM_SIZE, BoxedFilms
+from ..detection.ordering import MEETING
 from ..detection.weights import weights_for
 from ..drr import Renderer, as_radiograph, isocentre, project_boxes
 from ..errors import InputError
 from ..geometry import XRayGeometry
-from ..radiograph import Radiograph, radiograph_from_array, read_radiograph
+from ..radiograph import radiograph_from_array, read_radiograph
 from . import machine
 from .detection_schemes import SCHEMES
 from .detection_scores import Scored, scores
@@ -126,37 +127,38 @@ def _real(folder: Path, runtime: str, weights: Path, progress: Progress) -> Iter
         radiograph = read_radiograph(folder / film)
         found = detect(radiograph, runtime=runtime, weights=weights)
         progress(f"{film}: {len(found.boxes)} boxes")
-        yield {"film": str(film), "notes": list(found.notes)} | judged(found.boxes, radiograph)
+        yield {"film": str(film), "notes": list(found.notes)} | judged(found.boxes)
 
 
-def judged(boxes: tuple[Box, ...], radiograph: Radiograph) -> dict:
-    """Whether boxes make sense without a truth.
+def judged(boxes: tuple[Box, ...]) -> dict:
+    """Whether the boxes of a film make sense without a truth.
 
-    ``complete``: ribs 1 to 10 on both sides and T1 to T10. ``consistent``: no level is missing between others, each
-    vertebra and each rib lies below the one before, and rib k begins no further from the middle of T(k) than one and a
-    half times the height of a vertebra.
+    ``complete``: ribs 1 to 10 on both sides and T1 to T10. ``consistent``: in each group no level is missing between
+    others and each bone begins below the one before, and rib k begins within a level of where T(k) has it
+    (`detection.ordering.MEETING`).
     """
-    by_group = {
-        group: {box.level: box for box in boxes if box.group == group}
-        for group in ("vertebrae", "ribs_left", "ribs_right")
-    }
+    by_group = {group: {box.level: box for box in boxes if box.group == group} for group in RUNS}
     complete = all(set(range(1, _EXPECTED + 1)) <= set(found) for found in by_group.values())
-    consistent = all(by_group.values())
-    for found in by_group.values():
-        levels = sorted(found)
-        consistent &= levels == list(range(levels[0], levels[-1] + 1)) if levels else False
-        middles = [found[level].edges[[1, 3]].mean() for level in levels]
-        consistent &= bool((np.diff(middles) > 0).all())
-    spine = by_group["vertebrae"]
-    if len(spine) > 1:
-        middle = {level: box.edges[[1, 3]].mean() for level, box in spine.items()}
-        first, last = min(spine), max(spine)
-        height = (middle[last] - middle[first]) / (last - first)
-        tops = [
-            (box.y0 - middle[level]) / height
-            for group in RUNS.keys() - {"vertebrae"}
-            for level, box in by_group[group].items()
-            if level in middle
-        ]
-        consistent &= bool((np.abs(tops) <= 1.5).all())
-    return {"complete": complete, "consistent": bool(consistent)} | {g: len(found) for g, found in by_group.items()}
+    consistent = all(_in_sequence(found) for found in by_group.values()) and _ribs_meet(by_group)
+    return {"complete": complete, "consistent": consistent} | {g: len(found) for g, found in by_group.items()}
+
+
+def _in_sequence(found: dict[int, Box]) -> bool:
+    levels = sorted(found)
+    whole = bool(levels) and levels == list(range(levels[0], levels[-1] + 1))
+    return whole and bool((np.diff([found[level].y0 for level in levels]) > 0).all())
+
+
+def _ribs_meet(by_group: dict[str, dict[int, Box]]) -> bool:
+    middle = {level: (box.y0 + box.y1) / 2 for level, box in by_group["vertebrae"].items()}
+    if len(middle) < 2:
+        return False
+    height = (middle[max(middle)] - middle[min(middle)]) / (max(middle) - min(middle))
+    off = [
+        (box.y0 - middle[level]) / height - MEETING[level - 1]
+        for group, found in by_group.items()
+        if group != "vertebrae"
+        for level, box in found.items()
+        if level in middle
+    ]
+    return bool((np.abs(off) <= 1.0).all())

@@ -19,10 +19,10 @@ _METHOD = (
     "Boxes are projected from bone labels; a bone of which less than a quarter is in the picture has none. Average "
     "precision is COCO's (faster-coco-eval), its mean over the bones that occur. *Level accuracy*: of the boxes that "
     "lie on a bone of their group (IoU 0.5), the share with its level. *Missed*: bones on which no box of the group "
-    "lies; *doubled*: bones on which several do; both a film. *Virtual patients* are deformed copies, other than those "
-    "trained on, of the people trained on, filmed as in training (collimation, tone, tubes, markers). *The person left "
-    "out*: AP and PA DRRs at seven angles, plain and with CLAHE, of someone whom the weights do not know; the last set "
-    "is deformed copies of that person."
+    "lies; *doubled*: bones on which several do; both a film; these three count boxes with a confidence of 0.1 or "
+    "more. *Virtual patients* are deformed copies, other than those trained on, of the people trained on, filmed as in "
+    "training (collimation, tone, tubes, markers). *The person left out*: AP and PA DRRs at seven angles, plain and "
+    "with CLAHE, of someone whom the weights do not know; the last set is deformed copies of that person."
 )
 _SCHEMES = (
     "The ways start from the same network and proposals. *One class a level*: boxes as the network calls them. *Then "
@@ -32,7 +32,7 @@ _SCHEMES = (
 )
 _REAL = (
     "No truth is known. *Complete*: ribs 1 to 10 on both sides and T1 to T10. *Consistent*: no level missing between "
-    "others, each bone below the one before, rib k at T(k)."
+    "others, each bone begins below the one before, rib k within a level of where T(k) has it."
 )
 _EDGE, _COLUMNS = 420, 8
 

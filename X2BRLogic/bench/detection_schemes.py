@@ -12,6 +12,9 @@ from ..detection.classes import CLASSES, RUNS
 from ..detection.naming import named
 from ..detection.ordering import order, said_by_others, sequence
 
+#: Score from which a box counts where levels are not looked at; the usual one of detectors.
+_SURE = 0.25
+
 Scheme = Callable[[dict[str, Candidates], tuple[int, int]], list[Box]]
 
 
@@ -33,17 +36,19 @@ def ordered(found: dict[str, Candidates], shape: tuple[int, int]) -> list[Box]:
 def by_group(found: dict[str, Candidates], shape: tuple[int, int]) -> list[Box]:
     """Groups alone, and levels from the order: the highest rib is the first, and vertebrae are those that ribs meet.
 
-    A box's score for its group is the highest of its levels.
+    A box's score for its group is the highest of its levels. Those that are not sure are left out: one of them above
+    the first rib would shift all numbers.
     """
-    alike = {
-        group: Candidates(boxes.edges, np.repeat(boxes.scores.max(axis=1, keepdims=True), boxes.scores.shape[1], 1))
-        if len(boxes.edges)
-        else boxes
-        for group, boxes in found.items()
-    }
+    alike = {group: _without_levels(boxes) for group, boxes in found.items()}
     chains = {group: sequence(boxes) for group, boxes in alike.items()}
     chains["vertebrae"] = sequence(alike["vertebrae"], said_by_others("vertebrae", alike, chains))
     return named(alike, chains, shape)[0]
+
+
+def _without_levels(boxes: Candidates) -> Candidates:
+    score = boxes.scores.max(axis=1, initial=0.0)
+    sure = score >= _SURE
+    return Candidates(boxes.group, boxes.edges[sure], np.repeat(score[sure, None], boxes.scores.shape[1], axis=1))
 
 
 SCHEMES: dict[str, Scheme] = {

@@ -16,6 +16,8 @@ from ..errors import InputError
 
 #: A box is found when it overlaps a true one by this much at least.
 _FOUND = 0.5
+#: Boxes that are less sure do not count for levels, missed and doubled bones; average precision takes all.
+_SURE = 0.1
 #: What the tables are about: title, and the classes.
 PARTS: dict[str, list[str]] = {
     "vertebrae": list(CLASSES[RUNS["vertebrae"]]),
@@ -101,7 +103,7 @@ def _counts(films: Sequence[Scored], names: set[str]) -> dict:
         groups = {box.group for box in film.truth if box.name in names}
         for group in groups:
             truth = [box for box in film.truth if box.group == group]
-            found = [box for box in film.found if box.group == group]
+            found = [box for box in film.found if box.group == group and box.confidence >= _SURE]
             present += len(truth)
             if not found:
                 missed += len(truth)

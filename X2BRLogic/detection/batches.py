@@ -18,10 +18,15 @@ from .image import PADDING, Letterbox
 from .yolo_layout import label_file, picture_file, read_labels
 
 _NUMBER = {name: n for n, name in enumerate(CLASSES)}
-#: How much larger or smaller, and how far off its place, a film is shown; part of the square.
-_ZOOM, _SHIFT = 1.25, 0.08
+#: How large a film is shown, real ones being filled by their patients more than DRRs; how far off its place, as a part
+#: of the square.
+_ZOOM, _SHIFT = (0.85, 1.45), 0.08
 #: The tone curve is a power between this and its inverse.
 _GAMMA = 1.4
+#: Share of films that are sharpened or softened, by how much, and over what part of the square at most.
+_SHARPENED, _SHARPNESS, _REACH = 0.5, (-0.4, 1.5), 0.05
+#: Share of films with an opacity or a lucency, how strong it is, and its size as a part of the square.
+_CLOUDED, _CLOUD, _CLOUD_SIZE = 0.4, (-0.3, 0.5), (0.04, 0.2)
 
 
 def find_films(data: Path, split: str) -> list[str]:
@@ -76,19 +81,17 @@ class FilmBatches(Dataset):
 
 
 def _varied(rng: np.random.Generator, image: Tensor, targets) -> tuple[Tensor, list[np.ndarray]]:
-    """Each film zoomed, shifted and with another tone; boxes of which too little stays are left out."""
+    """Each film zoomed, shifted and toned; boxes of which too little stays are left out."""
     count = len(image)
-    zoom = _ZOOM ** rng.uniform(-1, 1, count)
+    zoom = np.exp(rng.uniform(*np.log(_ZOOM), count))
     shift = rng.uniform(-_SHIFT, _SHIFT, (count, 2))
-    gamma = _GAMMA ** rng.uniform(-1, 1, count)
-    image = image ** torch.from_numpy(gamma).float()[:, None, None, None]
     # Where each pixel comes from, in the square from -1 to 1: the middle goes to 0.5 + shift.
     matrix = np.zeros((count, 2, 3))
     matrix[:, 0, 0] = matrix[:, 1, 1] = 1 / zoom
     matrix[:, :, 2] = -2 * shift / zoom[:, None]
     grid = functional.affine_grid(torch.from_numpy(matrix).float(), list(image.shape), align_corners=False)
-    grey = PADDING / 255.0
-    image = functional.grid_sample(image - grey, grid, align_corners=False) + grey
+    grey = torch.from_numpy(rng.choice([0.0, PADDING / 255.0, 1.0], count)).float()[:, None, None, None]
+    image = functional.grid_sample(_toned(rng, image) - grey, grid, align_corners=False) + grey
     moved = []
     for target, z, s in zip(targets, zoom, shift, strict=True):
         middle, half = (target[:, 1:3] - 0.5) * z + 0.5 + s, target[:, 3:] * z / 2
@@ -97,3 +100,28 @@ def _varied(rng: np.random.Generator, image: Tensor, targets) -> tuple[Tensor, l
         kept = extent.prod(axis=1) >= LEAST * (4 * half.prod(axis=1))
         moved.append(np.column_stack([target[:, 0], (low + high) / 2, extent])[kept])
     return image, moved
+
+
+def _toned(rng: np.random.Generator, image: Tensor) -> Tensor:
+    """Films as other machines process them, and with disease in them."""
+    gamma = _GAMMA ** rng.uniform(-1, 1, len(image))
+    image = image ** torch.from_numpy(gamma).float()[:, None, None, None]
+    size = image.shape[-1]
+    ticks = torch.arange(size) / size
+    for film in image:
+        if rng.random() < _SHARPENED:
+            reach = int(rng.integers(1, max(_REACH * size, 2)))
+            film += float(rng.uniform(*_SHARPNESS)) * (film - _mean(film, reach))
+        if rng.random() < _CLOUDED:
+            (x, y), width = rng.random(2), rng.uniform(*_CLOUD_SIZE)
+            across, down = (torch.exp(-(((ticks - float(place)) / float(width)) ** 2) / 2) for place in (x, y))
+            film += float(rng.uniform(*_CLOUD)) * down[:, None] * across
+    return image.clamp(0, 1)
+
+
+def _mean(film: Tensor, reach: int) -> Tensor:
+    """The mean over a square of `reach` pixels to each side, ``(1, size, size)``."""
+    for axis in ((2 * reach + 1, 1), (1, 2 * reach + 1)):
+        edges = tuple(n // 2 for n in axis)
+        film = functional.avg_pool2d(film, axis, 1, edges, count_include_pad=False)
+    return film

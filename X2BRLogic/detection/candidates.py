@@ -9,7 +9,7 @@ import numpy as np
 from .classes import RUNS
 
 #: Scores below this are not looked at.
-LEAST_SCORE = 0.05
+LEAST_SCORE = 0.02
 #: Two boxes of one group that overlap by more are the same bone; by more than the second, if they agree on its level.
 _SAME, _SAME_LEVEL = 0.88, 0.8
 #: Of a group so many proposals are looked at, and so many candidates kept: the ordering takes their number squared.
@@ -21,12 +21,25 @@ class Candidates:
     """Boxes of one group of bones, from the highest score down.
 
     Attributes:
+        group: a key of `RUNS`.
         edges: ``(N, 4)`` left, top, right, bottom.
         scores: ``(N, L)`` for each level of the group, from the neck down.
     """
 
+    group: str
     edges: np.ndarray
     scores: np.ndarray
+
+    @property
+    def tops(self) -> np.ndarray:
+        """Upper edges, ``(N,)``."""
+        return self.edges[:, 1]
+
+    @property
+    def heights(self) -> np.ndarray:
+        """Where each lies, ``(N,)``: a vertebra's middle; more of a rib's top, for it may be cut off below."""
+        part = 0.5 if self.group == "vertebrae" else 0.25
+        return (1 - part) * self.edges[:, 1] + part * self.edges[:, 3]
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -46,10 +59,10 @@ def candidates(edges: np.ndarray, scores: np.ndarray, least: float = LEAST_SCORE
         scores: ``(A, classes)``.
         least: score from which a proposal counts.
     """
-    return {group: _of_group(edges, scores[:, run], least) for group, run in RUNS.items()}
+    return {group: _of_group(group, edges, scores[:, run], least) for group, run in RUNS.items()}
 
 
-def _of_group(edges: np.ndarray, scores: np.ndarray, least: float) -> Candidates:
+def _of_group(group: str, edges: np.ndarray, scores: np.ndarray, least: float) -> Candidates:
     """Non-maximum suppression, over levels too: what overlaps a better box nearly whole shows the same bone."""
     best = scores.max(axis=1)
     sound = (best >= least) & (edges[:, 2:] > edges[:, :2]).all(axis=1)
@@ -64,4 +77,4 @@ def _of_group(edges: np.ndarray, scores: np.ndarray, least: float) -> Candidates
         if not same[n, kept].any():
             kept.append(n)
     kept = kept[:_KEPT]
-    return Candidates(edges[kept].astype(np.float64), scores[kept].astype(np.float64))
+    return Candidates(group, edges[kept].astype(np.float64), scores[kept].astype(np.float64))

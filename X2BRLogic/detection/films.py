@@ -2,7 +2,7 @@
 
 A bone's voxels are pushed through the deformation and projected. A bone has a box where `drr.project_boxes` gives it
 one: around what of it is in the picture, if that is a quarter or more. What the scan cuts is boxed as far as the scan
-goes, and films end about where the scan does: no bone is in the picture without its box.
+goes, unless it is a sliver, and films end about where the scan does: no bone is in the picture without its box.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..dataset.person import Person, VirtualPatient, draw_patient, prepare
 from ..dataset.rays import line_integrals, missing, ray_lattice
 from ..dataset.subject import Subject
 from ..dataset.training_film import collimate, expose, random_geometry
-from ..drr.boxes import LEAST
+from ..drr.boxes import LEAST, slivers
 from ..geometry import XRayGeometry
 from .artefacts import disturb
 from .boxes import Box
@@ -131,7 +131,8 @@ def _voxels(person: Person) -> tuple[list[str], np.ndarray, np.ndarray]:
             inner &= np.roll(labels, step, axis) == labels
     places = np.argwhere(~inner)
     found = labels[tuple(places.T)]
-    kept = [(name, places[found == label]) for name, label in zip(CLASSES, LABELS, strict=True) if label in found]
+    wanted = set(np.unique(found)) - slivers(person.labels)
+    kept = [(name, places[found == label]) for name, label in zip(CLASSES, LABELS, strict=True) if label in wanted]
     points = person.labels.to_ras(np.concatenate([ijk[:, ::-1] for _, ijk in kept]))
     starts = np.cumsum([0] + [len(ijk) for _, ijk in kept[:-1]])
     return [name for name, _ in kept], points, starts

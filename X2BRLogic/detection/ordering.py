@@ -14,15 +14,15 @@ import numpy as np
 from .candidates import Candidates
 
 #: A candidate is worth the logarithm of its score over this; one that is not worth its place is left out.
-_WORTH = 0.03
+_WORTH = 0.01
 #: To a level that the network gave no score at all, a candidate still goes, at the price of this share.
 _DOUBT = 0.03
 #: Price of each level that is passed over between two that are there.
-_PASSED = 0.7
+_PASSED = 1.5
 #: How much the distance of neighbours varies, as a part of the usual one, and the most that it can cost.
-_SPREAD, _MOST_SPREAD = 0.45, 4.0
+_SPREAD, _MOST_SPREAD = 0.4, 8.0
 #: The same for a rib's height against its vertebra's and its fellow's, in vertebrae.
-_MEETING, _MOST_MEETING = 0.4, 2.5
+_MEETING, _MOST_MEETING = 0.6, 1.0
 #: How far the top of rib k lies below the middle of T(k), in heights of a vertebra: medians over the training films.
 MEETING = np.array([-0.74, -0.86, -1.01, -1.19, -1.31, -1.26, -1.28, -1.15, -1.03, -0.85, -0.51, 0.01])
 #: Place of T1 among the levels of the spine.
@@ -58,12 +58,6 @@ def order(found: dict[str, Candidates], rounds: int = 2) -> dict[str, list[Place
     return chains
 
 
-def heights(group: str, edges: np.ndarray) -> np.ndarray:
-    """By what boxes ``(N, 4)`` of a group are ordered: the middle of a vertebra, the top of a rib with a little of its
-    bottom, for lower ribs that are cut off have their tops left."""
-    return edges[:, [1, 3]].mean(axis=1) if group == "vertebrae" else edges[:, 1] * 0.75 + edges[:, 3] * 0.25
-
-
 def sequence(found: Candidates, others: np.ndarray | float = 0.0) -> list[Placed]:
     """The best rising sequence of one group, from the top down.
 
@@ -73,10 +67,8 @@ def sequence(found: Candidates, others: np.ndarray | float = 0.0) -> list[Placed
     count, levels = found.scores.shape
     if not count:
         return []
-    group = "vertebrae" if levels > 12 else "ribs"
-    height = heights(group, found.edges)
-    by_height = np.argsort(height, kind="stable")
-    height, scores = height[by_height], found.scores[by_height]
+    by_height = np.argsort(found.heights, kind="stable")
+    height, scores = found.heights[by_height], found.scores[by_height]
     others = np.broadcast_to(others, (count, levels))[by_height]
     best = scores.max(axis=1)
     share = (scores + _DOUBT * best[:, None]) / (best[:, None] * (1 + _DOUBT))
@@ -135,21 +127,21 @@ def said_by_others(group: str, found: dict[str, Candidates], chains: dict[str, l
     spine = chains["vertebrae"]
     if len(spine) < 2 or not out.size:
         return out
-    middles = heights("vertebrae", found["vertebrae"].edges)
+    middles = found["vertebrae"].heights
     unit = (middles[spine[-1].number] - middles[spine[0].number]) / (spine[-1].level - spine[0].level)
     unit = max(float(unit), 1.0)
     sides = [side for side in ("ribs_left", "ribs_right") if side != group and chains[side]]
     if group == "vertebrae":
         for side in sides:
             levels = np.array([rib.level for rib in chains[side]])
-            tops = found[side].edges[[rib.number for rib in chains[side]], 1]
+            tops = found[side].tops[[rib.number for rib in chains[side]]]
             out -= _cost(middles, _continued(T1 + levels, tops - MEETING[levels] * unit, unit, out.shape[1]), unit)
     else:
-        tops = boxes.edges[:, 1]
+        tops = boxes.tops
         expected = _continued([v.level for v in spine], middles[[v.number for v in spine]], unit, T1 + out.shape[1])
         out -= _cost(tops, expected[T1:] + MEETING * unit, unit)
         for side in sides:
-            fellows = found[side].edges[[rib.number for rib in chains[side]], 1]
+            fellows = found[side].tops[[rib.number for rib in chains[side]]]
             out -= _cost(tops, _continued([rib.level for rib in chains[side]], fellows, unit, out.shape[1]), unit)
     return out - out.max(axis=1, keepdims=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import sys
+from functools import cache
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -35,6 +36,12 @@ def missing(lines: list[str] | tuple[str, ...] | None = None) -> list[str]:
     return [line for line in (requirements() if lines is None else lines) if not _satisfied(Requirement(line))]
 
 
+def forget() -> None:
+    """Look anew at what is installed: something has been."""
+    _satisfied.cache_clear()
+
+
+@cache  # the pages ask whenever something changes, and every answer is a search through files
 def _satisfied(requirement: Requirement) -> bool:
     if requirement.marker and not requirement.marker.evaluate():
         return True

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from X2BRLogic.worker import Event, Job, Worker, WorkerReconstructor
     from X2BRLogic.worker.drr import Drr, DrrSettings
 
-PREVIEW_EDGE = 160
+#: What the workers run.
+_MODULES = {"films": "X2BRLogic.worker", "scans": "X2BRLogic.worker.scans", "dataset": "X2BRLogic.worker.scans"}
+_PREVIEW_EDGE = 160
 
 
 class Operation:
@@ -52,9 +54,6 @@ class Operations:
     Every operation is handed in at once and returns without waiting. What is wrong with the input is raised as
     `InputError`, one sentence, before or by the operation.
     """
-
-    #: The module that each of them runs.
-    modules = {"films": "X2BRLogic.worker", "scans": "X2BRLogic.worker.scans", "dataset": "X2BRLogic.worker.scans"}
 
     def __init__(self):
         self._workers: dict[str, Worker] = {}
@@ -131,7 +130,7 @@ class Operations:
 
         ct = scans.coarse(scans.ctFromVolume(ctNode))
         labels = labelsNode and scans.coarse(scans.labelsFromNode(labelsNode, ctNode))
-        edge = min(settings.size, PREVIEW_EDGE)
+        edge = min(settings.size, _PREVIEW_EDGE)
         few = replace(settings, size=edge, pixel_spacing=settings.pixel_spacing * settings.size / edge, boxes=False)
         return Operation(self._worker("scans").submit(MakeDrrs(ct, labels, few)), lambda value: value[0])
 
@@ -181,7 +180,7 @@ class Operations:
         from X2BRLogic.worker import Worker
 
         if name not in self._workers:
-            self._workers[name] = Worker(module=self.modules[name])
+            self._workers[name] = Worker(module=_MODULES[name])
         return self._workers[name]
 
     def _reconstructor(self, method: str | None, device: str) -> WorkerReconstructor:

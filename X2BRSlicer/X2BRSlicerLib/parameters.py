@@ -1,6 +1,6 @@
 """The module's choices, kept in the scene and saved with it."""
 
-from typing import Annotated, Union
+from typing import Annotated
 
 from slicer import vtkMRMLLabelMapVolumeNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.parameterNodeWrapper import Choice, Decimals, WithinRange, parameterNodeWrapper
@@ -35,8 +35,7 @@ class X2BRSlicerParameterNode:
     detail: Annotated[int, Choice(DETAILS)] = 128
     device: Annotated[str, Choice(DEVICES)] = "auto"
     ct: vtkMRMLScalarVolumeNode
-    # Slicer 5.10 knows this spelling of a union only
-    ctLabels: Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode]  # noqa: UP007
+    ctLabels: vtkMRMLSegmentationNode | vtkMRMLLabelMapVolumeNode | None
     drrView: Annotated[str, Choice(VIEWS)] = "AP"
     drrAngle: Annotated[float, WithinRange(-180.0, 180.0)] = 0.0
     drrTilt: Annotated[float, WithinRange(-45.0, 45.0)] = 0.0

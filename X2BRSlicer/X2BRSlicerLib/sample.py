@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slicer.i18n import tr as _
+import slicer
 
 from . import core
 
@@ -32,7 +32,6 @@ def register() -> None:
     import SampleData
 
     path = core.sampleRadiographPath()
-    SampleData.SampleDataLogic.registerCustomSampleDataCategory("X2BR", title=_("X2BR"))
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category="X2BR",
         sampleName="X2BRChestAP",
@@ -40,4 +39,10 @@ def register() -> None:
         uris=path.as_uri(),
         fileNames=path.name,
         nodeNames="X2BRChestAP",
+        customDownloader=load,
     )
+
+
+def load(source=None):
+    """Put the sample radiograph into the scene, as the module reads it: with its geometry."""
+    return slicer.util.getModuleLogic("X2BRSlicer").loadRadiograph(core.sampleRadiographPath())

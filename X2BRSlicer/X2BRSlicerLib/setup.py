@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import shutil
 import sys
@@ -41,6 +42,7 @@ def install(requirements: Sequence[str]) -> bool:
     if others:
         _pipInstall(others)
     importlib.invalidate_caches()
+    core.forget()
     return True
 
 
@@ -49,18 +51,16 @@ def _installTorch(requirement: str) -> None:
     if importlib.util.find_spec("PyTorchUtils") is None:
         _pipInstall([requirement])
         return
-    import PyTorchUtils
-
+    utilities = importlib.import_module("PyTorchUtils")
     specifier = str(Requirement(requirement).specifier)
-    if PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=False, torchVersionRequirement=specifier) is None:
+    if utilities.PyTorchUtilsLogic().installTorch(askConfirmation=False, torchVersionRequirement=specifier) is None:
         raise RuntimeError(_("the PyTorch extension could not install torch; see the log"))
 
 
 def _pipInstall(requirements: list[str]) -> None:
     if importlib.util.find_spec("slicer.packaging") is not None:  # Slicer 5.11 and newer
-        import slicer.packaging
-
-        slicer.packaging.pip_ensure(requirements, prompt_install=False, requester="X2BR")
+        packaging = importlib.import_module("slicer.packaging")
+        packaging.pip_ensure(requirements, prompt_install=False, requester="X2BR")
     else:
         slicer.util.pip_install(requirements)
 

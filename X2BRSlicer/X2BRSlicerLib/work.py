@@ -33,7 +33,7 @@ class Running:
     def __init__(self, operation: Operation, tell: Callable[[Event], None], ended: Callable[[Any, str], None]):
         self._operation, self._tell, self._ended = operation, tell, ended
         self._timer = qt.QTimer()
-        self._timer.interval = _INTERVAL_MS
+        self._timer.setInterval(_INTERVAL_MS)
         self._timer.timeout.connect(self._look)
         self._timer.start()
 
@@ -72,6 +72,7 @@ class Course:
         self._ui, self._changed = ui, changed
         self._running: Running | None = None
         self._warnings: list[str] = []
+        self._listening = True
         ui.cancelButton.clicked.connect(self.onCancel)
         self._show(busy=False)
 
@@ -86,6 +87,7 @@ class Course:
         done: Callable[[Any], str | None],
         failed: str,
         otherwise: Callable[[str], None] | None = None,
+        repeatWarnings: bool = True,
     ) -> None:
         """Begin an operation.
 
@@ -94,6 +96,7 @@ class Course:
             done: called with the value; what it returns is the new status, unless it has begun another operation.
             failed: what the status says before the reason.
             otherwise: called with the reason; what it begins follows.
+            repeatWarnings: whether the status says what the worker warned of, or `done` shows it elsewhere.
         """
         try:
             operation = begin()
@@ -114,7 +117,7 @@ class Course:
                 self.say(" ".join([status or "", *self._warnings]).strip())
             self._changed()
 
-        self._warnings = []
+        self._warnings, self._listening = [], repeatWarnings
         self._running = Running(operation, self._tell, ended)
         self._ui.progressBar.value = 0
         self._show(busy=True)
@@ -144,7 +147,7 @@ class Course:
         self._ui.statusLabel.text = text
 
     def _tell(self, event: Event) -> None:
-        if event.name == "warning":
+        if event.name == "warning" and self._listening:
             self._warnings.append(event.message)
         elif event.name == "progress":
             self._ui.progressBar.value = round(100 * event.fraction)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import slicer
+from slicer.i18n import tr as _
 
 from . import radiographs
 
@@ -19,7 +20,8 @@ FILM_VIEW = "Green"
 CONFIDENCE, DISTANCE = "confidence", "distance_mm"
 _RANGES = {CONFIDENCE: (0.0, 1.0), DISTANCE: (0.0, 20.0)}
 _COLOURS = {CONFIDENCE: "vtkMRMLColorTableNodeFileViridis.txt", DISTANCE: "vtkMRMLColorTableNodeFilePlasma.txt"}
-_FALLBACK_COLOURS = "vtkMRMLColorTableNodeRainbow"
+_FALLBACK_COLOURS = "vtkMRMLColorTableNodeIron"
+_LEGEND_POINTS = 12
 #: Of the camera's distance beyond what just shows the bones whole.
 _MARGIN = 1.1
 
@@ -58,8 +60,11 @@ def _hang(sliceNode: slicer.vtkMRMLSliceNode, volumeNode: slicer.vtkMRMLScalarVo
     sliceNode.UpdateMatrices()
 
 
-def lookAt(modelNodes: Iterable[slicer.vtkMRMLModelNode], geometry: XRayGeometry) -> None:
-    """Turn the 3D view to the bones as the source sees them: before the film, upright as it is."""
+def lookAt(modelNodes: Iterable[slicer.vtkMRMLModelNode], geometry: XRayGeometry, turn: float = 0.0) -> None:
+    """Turn the 3D view to models as the source sees them: before the film, upright as it is.
+
+    `turn`: degrees about the film's upright axis that the viewer stands aside.
+    """
     bounds = _boundsOf(modelNodes)
     viewNode = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLViewNode")
     if bounds is None or viewNode is None:
@@ -70,8 +75,10 @@ def lookAt(modelNodes: Iterable[slicer.vtkMRMLModelNode], geometry: XRayGeometry
     centre = bounds.mean(axis=0)
     radius = 0.5 * float(np.linalg.norm(bounds[1] - bounds[0]))
     distance = _MARGIN * radius / np.sin(np.deg2rad(0.5 * camera.GetViewAngle()))
+    aside = np.deg2rad(turn)
+    towardsViewer = np.cos(aside) * geometry.to_source + np.sin(aside) * geometry.columns
     camera.SetFocalPoint(*centre)
-    camera.SetPosition(*(centre + distance * geometry.to_source))
+    camera.SetPosition(*(centre + distance * towardsViewer))
     camera.SetViewUp(*(-geometry.rows))
     camera.ResetClippingRange()
 
@@ -121,9 +128,11 @@ def _setLegend(modelNode, values: str) -> None:
             slicer.mrmlScene.RemoveNode(legend)
         return
     legend = legend or logic.AddDefaultColorLegendDisplayNode(modelNode)
-    legend.SetTitleText("Confidence" if values == CONFIDENCE else "Distance, mm")
+    legend.SetTitleText(_("Confidence") if values == CONFIDENCE else _("Distance, mm"))
     legend.SetLabelFormat("%.1f" if values == CONFIDENCE else "%.0f")
-    legend.SetNumberOfLabels(5)
+    legend.SetNumberOfLabels(6 if values == CONFIDENCE else 5)
+    legend.GetTitleTextProperty().SetFontSize(_LEGEND_POINTS)
+    legend.GetLabelTextProperty().SetFontSize(_LEGEND_POINTS)
     legend.SetVisibility(True)
 
 

@@ -37,7 +37,7 @@ def labelsFromNode(node: slicer.vtkMRMLNode, ctNode: slicer.vtkMRMLScalarVolumeN
     """The bones' labels, numbered as in `anatomy`, from a label map or a segmentation.
 
     A label map is taken as it is numbered. The segments of a segmentation are known by their terminology or else by
-    their names (``rib_left_1``, ``vertebra_T4``, ``sternum``); it is sampled on the grid of `ctNode` where one is given.
+    their names (``rib_left_1``, ``vertebra_T4``, ``sternum``); they are sampled on the grid of `ctNode` if it is given.
 
     Raises `InputError` where there is no bone in it.
     """

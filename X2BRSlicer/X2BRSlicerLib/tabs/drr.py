@@ -18,6 +18,8 @@ from .tab import Tab
 
 #: A slider that moves is waited for so long before a preview is begun.
 _PAUSE_MS = 30
+#: From where source, rays and detector are all in sight, degrees beside the beam.
+_ASIDE = 60.0
 
 
 class DrrTab(Tab):
@@ -33,8 +35,8 @@ class DrrTab(Tab):
         self._preview: Running | None = None
         self._arranged = None
         self._pause = qt.QTimer()
-        self._pause.singleShot = True
-        self._pause.interval = _PAUSE_MS
+        self._pause.setSingleShot(True)
+        self._pause.setInterval(_PAUSE_MS)
         self._pause.timeout.connect(self._beginPreview)
         self.ui.generateButton.clicked.connect(self.onGenerate)
         self.ui.buildButton.clicked.connect(self.onBuild)
@@ -127,7 +129,7 @@ class DrrTab(Tab):
             node = showArrangement(ct, geometry)
             self._arranged = ct
             if isNew:
-                display.lookAt([node], geometry)
+                display.lookAt([node], geometry, turn=_ASIDE)
         elif self._arranged:
             hideArrangement(ct)
             self._arranged = None

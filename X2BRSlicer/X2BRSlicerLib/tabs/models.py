@@ -22,6 +22,7 @@ class ModelsTab(Tab):
         ui = self.ui
         for method in names():
             ui.modelBox.addItem(method)
+        ui.modelBox.currentIndex = names().index(DEFAULT_METHOD) if DEFAULT_METHOD in names() else 0
         ui.modelBox.currentIndexChanged.connect(self.onModelChanged)
         ui.installButton.clicked.connect(self.onInstall)
         ui.installDetectionButton.clicked.connect(self.onInstallDetection)

@@ -231,6 +231,7 @@ class ReconstructTab(Tab):
             lambda: self.logic.operations.reconstruct(node, method, device=device, resolution=detail),
             self._reconstructed,
             _("Not reconstructed:"),
+            repeatWarnings=False,
         )
         if warning:
             self.course.warn(warning)

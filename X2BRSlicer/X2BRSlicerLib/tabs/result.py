@@ -134,7 +134,7 @@ class Result:
 
     def _about(self, summary: dict) -> str:
         parts = [
-            _("{method}, {volume:.0f} ml of bone, {seconds:.1f} s on {device}").format(
+            _("Method {method}: {volume:.0f} ml of bone, {seconds:.1f} s on {device}").format(
                 method=summary.get("method", "?"),
                 volume=summary.get("volume_ml", 0.0),
                 seconds=summary.get("seconds", {}).get("total", 0.0),
@@ -143,4 +143,5 @@ class Result:
         ]
         if not summary.get("absolute_scale", True):
             parts.append(_("sizes are estimates: distances or pixel size were assumed"))
-        return "; ".join([*parts, *summary.get("warnings", [])]) + "."
+        sentences = (part.strip().rstrip(".") for part in [*parts, *summary.get("warnings", [])])
+        return " ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences if sentence)
