@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 FACES = 40_000
 #: A piece smaller than this is noise of the field, not bone: about a tenth of the smallest twelfth rib.
 SPECK_MM3 = 300.0
-#: A film turned further than this from AP or PA is another view; training turned patients by 5 degrees, rarely 15.
-_FRONTAL_DEGREES = 25.0
 #: What part of the time each stage takes until a first job has shown it.
 _STAGES = {"encode": 0.15, "surface": 0.4, "clean": 0.25, "refine": 0.2}
 #: The boxes and bones of `X2BR` beside those.
@@ -117,7 +115,7 @@ class Reconstructor:
         Raises:
             InputError: not a frontal view, a film in which the network sees no bone, or not enough memory.
         """
-        _require_frontal(radiograph, self.method)
+        radiograph.require_frontal(self.method)
         to_ras = radiograph.geometry.ray_cube_to_ras
         stages = _Stages(progress, self._expected.get(resolution, self._stages))
         with stages.stage("encode"):
@@ -215,12 +213,3 @@ def _completed(
     from .x2br import complete  # a second of imports that the other methods can do without
 
     return complete(radiograph, coarse, boxes, progress=lambda part, stage: tell(part))
-
-
-def _require_frontal(radiograph: Radiograph, method: str) -> None:
-    cosine = abs(float(radiograph.geometry.to_source[1]))
-    if cosine < np.cos(np.deg2rad(_FRONTAL_DEGREES)):
-        raise InputError(
-            f"{radiograph.source} is no frontal film (view {radiograph.geometry.view}); "
-            f"{method} reconstructs AP and PA chest films"
-        )

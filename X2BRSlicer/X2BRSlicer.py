@@ -1,7 +1,5 @@
 """X2BR in 3D Slicer: the bones of the thorax in 3D from one radiograph."""
 
-from pathlib import Path
-
 import qt
 import slicer
 import vtk
@@ -16,8 +14,8 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 from X2BRSlicerLib import core, sample
 from X2BRSlicerLib.nodes import radiographs
-from X2BRSlicerLib.operations import Operations
 from X2BRSlicerLib.parameters import X2BRSlicerParameterNode
+from X2BRSlicerLib.scripting import Scripting
 
 
 class X2BRSlicer(ScriptedLoadableModule):
@@ -46,6 +44,11 @@ class X2BRSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = None
         self.tabs = []
         self._parameterNode = None
+        # Changes come in crowds: the pages look once, when the crowd has passed.
+        self._refresh = qt.QTimer()
+        self._refresh.setSingleShot(True)
+        self._refresh.setInterval(0)
+        self._refresh.timeout.connect(self.updateTabs)
 
     def setup(self):
         from X2BRSlicerLib.tabs import TABS
@@ -59,12 +62,6 @@ class X2BRSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.tabs = [tab(self.logic) for tab in TABS]
         for tab in self.tabs:
             self.ui.tabs.addTab(tab.widget, tab.title)
-
-        # Changes come in crowds: the pages look once, when the crowd has passed.
-        self._refresh = qt.QTimer()
-        self._refresh.setSingleShot(True)
-        self._refresh.setInterval(0)
-        self._refresh.timeout.connect(self.updateTabs)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
@@ -120,119 +117,19 @@ class X2BRSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 tab.update()
 
 
-class X2BRSlicerLogic(ScriptedLoadableModuleLogic):
-    """What the module does, for scripts as for the panel: nodes in, nodes out, no GUI needed.
-
-    Every method waits for its end and may be given `progress`, called with a fraction and the name of a stage; what it
-    raises ends the work. Work runs in processes of their own, which stay warm until `close`. Wrong input raises
-    `X2BRLogic.errors.InputError`, one sentence, and leaves the scene as it was. `operations` has the same without
-    waiting.
-    """
+class X2BRSlicerLogic(Scripting, ScriptedLoadableModuleLogic):
+    """What the module does, for scripts as for the panel; `Scripting` has it."""
 
     def __init__(self):
         ScriptedLoadableModuleLogic.__init__(self)
-        self.operations = Operations()
+        Scripting.__init__(self)
 
     def getParameterNode(self):
         return X2BRSlicerParameterNode(super().getParameterNode())
 
-    def close(self):
-        """End the worker processes."""
-        self.operations.close()
 
-    def loadRadiograph(self, path):
-        """Read a radiograph (DICOM CR/DX, PNG, JPEG, TIFF, NRRD) into a volume node on its detector plane.
-
-        What lies beside the file is read too: ``geometry.json``, and ``NAME.boxes.json`` with the boxes of bones.
-        """
-        from X2BRLogic.detection import boxes_beside, read_boxes
-        from X2BRLogic.radiograph import read_radiograph
-
-        path = Path(path)
-        radiograph = read_radiograph(path)
-        beside = boxes_beside(path)
-        boxes = read_boxes(beside) if beside else []
-        node = radiographs.volumeFromRadiograph(radiograph, path.stem)
-        if boxes:
-            radiographs.setBoxes(node, boxes)
-        return node
-
-    def detect(self, radiographNode, *, progress=None):
-        """Find the bones in a radiograph: a list of boxes in its pixels, and a list of sentences on what is doubtful.
-
-        The boxes are drawn on the film and kept with it; `reconstruct` uses them.
-        """
-        return self.operations.detect(radiographNode).wait(progress)
-
-    def reconstruct(
-        self, radiographNode, method=None, *, view=None, device="auto", resolution=None, boxes=None, progress=None
-    ):
-        """Reconstruct the bones from a radiograph in the scene; the new model nodes, RAS mm, in a folder of their own.
-
-        They take the place of an earlier result from the same radiograph. `view` (AP or PA) is for a node that does
-        not know its own; `resolution` is 64, 128 or 256; `boxes` stand in for those that the node carries.
-        """
-        operation = self.operations.reconstruct(
-            radiographNode, method, view=view, device=device, resolution=resolution, boxes=boxes
-        )
-        return operation.wait(progress)
-
-    def generateDRRs(self, ctNode, labelsNode=None, *, progress=None, **settings):
-        """Radiographs from a CT, as nodes on their detector planes that know their geometry.
-
-        `labelsNode` is a segmentation or label map of the CT's bones: the radiographs aim at them then and carry their
-        boxes. `settings` are those of `X2BRLogic.worker.drr.DrrSettings`: `view`, `angles`, `tilt`, `sid`, `sod`,
-        `size`, `pixel_spacing`, `clahe`, `bones`.
-        """
-        from X2BRLogic.worker.drr import DrrSettings
-
-        return self.operations.generateDRRs(ctNode, labelsNode, DrrSettings(**settings)).wait(progress)
-
-    def buildDataset(self, ctFolder, outFolder, *, labels=None, workers=None, progress=None, **settings):
-        """Make a data set for training from a folder of CTs, or go on with it; the counts and the page to look at.
-
-        `settings` are those of `X2BRLogic.dataset.settings.Settings`.
-        """
-        return self.operations.buildDataset(ctFolder, outFolder, labels, workers, settings).wait(progress)
-
-    def evaluate(self, radiographNode, labelsNode, protocols=("strict", "paper"), *, progress=None):
-        """Measure the bones reconstructed from a radiograph against the bones of a CT: a table node of figures.
-
-        Every vertex of the models gets its distance from them, ``distance_mm``.
-        """
-        return self.operations.evaluate(radiographNode, labelsNode, protocols).wait(progress)
-
-    def reproject(self, radiographNode, filmNode=None, *, progress=None):
-        """Lay the bones from a radiograph over it, or over another film: figures, and a picture as bytes of a PNG."""
-        return self.operations.reproject(radiographNode, filmNode).wait(progress)
-
-
-class X2BRSlicerFileReader:
+class X2BRSlicerFileReader(sample.FilmReader):
     """Lets Slicer's own dialogs, and what is dropped onto its window, read a film with its geometry."""
-
-    def __init__(self, parent):
-        self.parent = parent
-
-    def description(self):
-        return _("Radiograph for X2BR")
-
-    def fileType(self):
-        return "X2BRRadiograph"
-
-    def extensions(self):
-        return [_("Radiograph for X2BR") + f" (*{suffix})" for suffix in sample.SUFFIXES]
-
-    def canLoadFileConfidence(self, filePath):
-        return sample.confidence(Path(filePath))
-
-    def load(self, properties):
-        try:
-            node = slicer.util.getModuleLogic("X2BRSlicer").loadRadiograph(properties["fileName"])
-        except ValueError as error:
-            self.parent.userMessages().AddMessage(vtk.vtkCommand.ErrorEvent, str(error))
-            return False
-        self.parent.loadedNodes = [node.GetID()]
-        return True
 
 
 class X2BRSlicerTest(ScriptedLoadableModuleTest):

@@ -20,21 +20,9 @@ QFormLayout, QGridLayout, QHBoxLayout, QVBoxLayout = (
     QtWidgets.QHBoxLayout,
     QtWidgets.QVBoxLayout,
 )
-(
-    QWidget,
-    QCheckBox,
-    QComboBox,
-    QDoubleSpinBox,
-    QLabel,
-    QLineEdit,
-    QProgressBar,
-    QPushButton,
-    QSpinBox,
-    QTabWidget,
-    QTextBrowser,
-    QToolButton,
-) = (
-    styled(getattr(QtWidgets, name))
+#: Classes that a .ui file may name; the application adds those of CTK and Slicer.
+WIDGETS: dict[str, type] = {
+    name: styled(getattr(QtWidgets, name))
     for name in (
         "QWidget",
         "QCheckBox",
@@ -49,7 +37,8 @@ QFormLayout, QGridLayout, QHBoxLayout, QVBoxLayout = (
         "QTextBrowser",
         "QToolButton",
     )
-)
+}
+globals().update(WIDGETS)
 
 
 class QFileDialog:
@@ -58,26 +47,6 @@ class QFileDialog:
     @staticmethod
     def getOpenFileName(parent=None, caption="", folder="", filters=""):
         return QtWidgets.QFileDialog.getOpenFileName(parent, caption, folder, filters)[0]
-
-
-#: Classes that a .ui file may name; the application adds those of CTK and Slicer.
-WIDGETS: dict[str, type] = {
-    kind.__name__: kind
-    for kind in (
-        QWidget,
-        QCheckBox,
-        QComboBox,
-        QDoubleSpinBox,
-        QLabel,
-        QLineEdit,
-        QProgressBar,
-        QPushButton,
-        QSpinBox,
-        QTabWidget,
-        QTextBrowser,
-        QToolButton,
-    )
-}
 
 
 class QUiLoader(QtUiTools.QUiLoader):

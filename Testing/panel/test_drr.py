@@ -37,13 +37,13 @@ def test_the_preview_follows_the_sliders(a_panel, a_thorax_ct):
     a_panel.wait(lambda: preview(a_panel) is not None)
     first = preview(a_panel)
     a_panel.drr.angleSlider.value = 40
-    a_panel.wait(lambda: preview(a_panel) != first, 10)
+    a_panel.wait(lambda: preview(a_panel) != first)
     assert a_panel.parameters.drrAngle == 40
     turned = preview(a_panel)
     for angle in range(41, 60):  # faster than previews come
         a_panel.drr.angleSlider.value = angle
         a_panel.see()
-    a_panel.wait(lambda: preview(a_panel) != turned and a_panel.module.tabs[2]._preview is None, 10)
+    a_panel.wait(lambda: preview(a_panel) != turned and a_panel.module.tabs[2]._preview is None)
     assert not radiographs()
 
 
@@ -54,10 +54,10 @@ def test_generate_puts_the_radiograph_into_the_scene(a_panel, a_thorax_ct):
     a_panel.click(a_panel.drr.claheBox)
     a_panel.click(a_panel.drr.generateButton)
     a_panel.wait(a_panel.idle)
-    assert radiographs() == ["ct pa"] and "Made: ct pa" in a_panel.status[2]
+    assert radiographs() == ["ct PA"] and "Made: ct PA" in a_panel.status[2]
     # it is a film like any other: the first page takes it
     a_panel.turn_to(0)
-    a_panel.parameters.radiograph = slicer.util.getNode("ct pa")
+    a_panel.parameters.radiograph = slicer.util.getNode("ct PA")
     a_panel.see(0.05)
     assert a_panel.reconstruct.viewBox.currentText == "PA" and a_panel.reconstruct.reconstructButton.isEnabled()
     assert a_panel.reconstruct.boxesNote.text == "2 boxes"
@@ -117,13 +117,13 @@ def test_a_training_set_is_made_and_can_be_cancelled(a_panel, a_thorax_ct, tmp_p
     ui.outFolderEdit.currentPath = str(tmp_path / "out")
     a_panel.see(0.05)
     a_panel.click(ui.buildButton)
-    a_panel.wait(lambda: "subject" in a_panel.status[2] or a_panel.idle(), 60)
     a_panel.click(ui.cancelButton)
     assert a_panel.status[2] == "Cancelled." and a_panel.idle()
     a_panel.click(ui.buildButton)
     a_panel.wait(a_panel.idle, 90)
     assert "of 1 subjects accepted" in a_panel.status[2]
-    assert (tmp_path / "out" / "index.html").is_file() or "Not finished" not in a_panel.status[2]
+    (page,) = (tmp_path / "out").glob("*.html")
+    assert str(page) in a_panel.status[2]
 
 
 def test_closing_the_scene_forgets_the_preview(a_panel, a_thorax_ct):

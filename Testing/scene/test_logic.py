@@ -95,7 +95,7 @@ def test_drrs_become_radiographs_that_know_their_geometry_and_boxes(a_logic, a_t
 
     ct, labels = a_thorax_ct
     nodes = a_logic.generateDRRs(ct, labels, view="AP", angles=(0.0, 10.0), size=96, pixel_spacing=4.0, sid=1600.0)
-    assert [node.GetName() for node in nodes] == ["ct ap", "ct ap_+10"]
+    assert [node.GetName() for node in nodes] == ["ct AP", "ct AP +10"]
     for node in nodes:
         radiograph = radiographs.radiographFromVolume(node)
         assert radiograph.scale_known and radiograph.geometry.sid == 1600.0
@@ -197,25 +197,6 @@ def test_missing_detection_is_said_in_words(a_logic, a_radiograph_node, monkeypa
     monkeypatch.delattr(X2BRLogic.detection, "detect", raising=False)
     with pytest.raises(InputError, match="not in this version"):
         a_logic.detect(a_radiograph_node)
-
-
-def test_a_data_set_is_built_and_gone_on_with(a_logic, a_thorax_ct, tmp_path):
-    from X2BRSlicerLib.nodes import scans
-
-    from X2BRLogic.volume_io import write_volume
-
-    ct, labels = a_thorax_ct
-    (tmp_path / "cts" / "person").mkdir(parents=True)
-    write_volume(tmp_path / "cts" / "person" / "ct.nrrd", scans.ctFromVolume(ct))
-    write_volume(tmp_path / "cts" / "person" / "bones.nrrd", scans.labelsFromNode(labels))
-    settings = {"size": 64, "pixel_spacing": 6.0, "points": 500, "near_points": 500, "spacing": 5.0}
-    settings |= {"views": ("AP",), "angles": (0.0,)}
-    facts = a_logic.buildDataset(tmp_path / "cts", tmp_path / "out", workers=1, **settings)
-    assert facts["total"] == 1 and Path(facts["page"]).is_file()
-    again = a_logic.buildDataset(tmp_path / "cts", tmp_path / "out", workers=1, **settings)
-    assert again["total"] == 1
-    with pytest.raises(InputError, match="unknown setting"):
-        a_logic.buildDataset(tmp_path / "cts", tmp_path / "out", wokers=1)
 
 
 def test_parameter_node_takes_only_volumes(a_logic):

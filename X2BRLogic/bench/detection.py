@@ -16,7 +16,7 @@ from ..detection.classes import CLASSES, RUNS
 from ..detection.detector import loaded, propose
 from ..detection.films import FILM_SIZE, BoxedFilms
 from ..detection.ordering import MEETING
-from ..detection.weights import weights_for
+from ..detection.weights import default_weights
 from ..drr import Renderer, as_radiograph, isocentre, project_boxes
 from ..errors import InputError
 from ..geometry import XRayGeometry
@@ -57,7 +57,7 @@ def run(
     others = [folder for name, folder in folders.items() if name != held_out]
     if virtual and not others:
         raise InputError("the only subject is held out; virtual patients need another one, or give --virtual 0")
-    path = weights or weights_for(runtime)
+    path = weights or default_weights()
     network = loaded(runtime, path)
     person = read_subject(folders[held_out])
     sets = {

@@ -17,12 +17,13 @@ from .detection_schemes import SCHEMES, ordered
 
 _METHOD = (
     "Boxes are projected from bone labels; a bone of which less than a quarter is in the picture has none. Average "
-    "precision is COCO's (faster-coco-eval), its mean over the bones that occur. *Level accuracy*: of the boxes that "
-    "lie on a bone of their group (IoU 0.5), the share with its level. *Missed*: bones on which no box of the group "
-    "lies; *doubled*: bones on which several do; both a film; these three count boxes with a confidence of 0.1 or "
-    "more. *Virtual patients* are deformed copies, other than those trained on, of the people trained on, filmed as in "
-    "training (collimation, tone, tubes, markers). *The person left out*: AP and PA DRRs at seven angles, plain and "
-    "with CLAHE, of someone whom the weights do not know; the last set is deformed copies of that person."
+    "precision is COCO's (faster-coco-eval), its mean over the bones that occur. For the rest, boxes with a confidence "
+    "of 0.1 or more and bones of a group are paired so that they overlap most, whatever their levels (IoU 0.5). *Level "
+    "accuracy*: the share of pairs that agree on the level. *Missed*: bones without a box; *doubled*: boxes on a bone "
+    "that has one; both a film. *Virtual patients* are deformed copies, other than those trained on, of the people "
+    "trained on, filmed as in training (collimation, tone, tubes, markers). *The person left out*: AP and PA DRRs at "
+    "seven angles, plain and with CLAHE, of someone whom the weights do not know; the last set is deformed copies of "
+    "that person."
 )
 _SCHEMES = (
     "The ways start from the same network and proposals. *One class a level*: boxes as the network calls them. *Then "

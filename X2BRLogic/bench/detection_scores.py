@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from ..detection import Box
 from ..detection.candidates import overlap
@@ -37,8 +38,9 @@ def scores(films: Sequence[Scored]) -> dict:
     """All figures over some films, JSON-ready.
 
     ``classes``: by bone ``ap50``, ``ap50_95``, number of true boxes. ``parts``: of `PARTS` the mean of these over
-    the bones that occur; ``level_accuracy``, the share of found boxes that lie on a bone of their group and have its
-    level; and a film's mean number ``present``, ``missed`` (no box of the group on it) and ``doubled``.
+    the bones that occur. Boxes and bones of a group are paired so that they overlap most, whatever their levels:
+    ``level_accuracy`` is the share of pairs that agree on it; a film's mean number of bones is ``present``, of those
+    without a box ``missed``, and of boxes on a bone that has one ``doubled``.
 
     Raises `InputError` where the scorer is not installed.
     """
@@ -109,13 +111,12 @@ def _counts(films: Sequence[Scored], names: set[str]) -> dict:
                 missed += len(truth)
                 continue
             shared = overlap(np.array([b.edges for b in truth]), np.array([b.edges for b in found]))
-            # Each found box lies on the bone that it overlaps most.
-            lies_on = np.where(shared.max(axis=0) >= _FOUND, shared.argmax(axis=0), -1)
-            times = np.bincount(lies_on[lies_on >= 0], minlength=len(truth))
-            missed += int((shared.max(axis=1) < _FOUND).sum())
-            doubled += int((times > 1).sum())
-            on_bone += int((lies_on >= 0).sum())
-            right += sum(truth[n].level == box.level for n, box in zip(lies_on, found, strict=True) if n >= 0)
+            pairs = [(t, f) for t, f in zip(*linear_sum_assignment(-shared), strict=True) if shared[t, f] >= _FOUND]
+            paired = {f for _, f in pairs}
+            missed += len(truth) - len(pairs)
+            doubled += sum(f not in paired and shared[:, f].max() >= _FOUND for f in range(len(found)))
+            on_bone += len(pairs)
+            right += sum(truth[t].level == found[f].level for t, f in pairs)
     count = max(len(films), 1)
     return {
         "level_accuracy": right / on_bone if on_bone else None,

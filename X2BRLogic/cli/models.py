@@ -27,12 +27,7 @@ def run(options: argparse.Namespace) -> dict:
             {"method": model.method, **_about(model.weights), "architecture": model.header["architecture"]}
             for model in installed().values()
         ],
-        "detectors": [
-            {"runtime": runtime, **_about(file)}
-            for file in detectors.installed()
-            for runtime, suffix in detectors.RUNTIMES.items()
-            if file.suffix == suffix
-        ],
+        "detectors": [{"detector": file.stem, **_about(file)} for file in detectors.installed()],
     }
 
 
@@ -51,7 +46,7 @@ def _about(weights: Path) -> dict:
 def tell(result: dict) -> str:
     """The result in words."""
     lines = [(m["method"], m) for m in result["models"]]
-    lines += [(f"detect, {d['runtime']}", d) for d in result["detectors"]]
+    lines += [(d["detector"], d) for d in result["detectors"]]
     if not lines:
         return "no model is installed"
-    return "\n".join(f"{name:20} {m['megabytes']:6.2f} MB  {m['card'] or 'no card'}" for name, m in lines)
+    return "\n".join(f"{name:12} {m['megabytes']:6.2f} MB  {m['card'] or 'no card'}" for name, m in lines)

@@ -43,8 +43,7 @@ def _run_detector(options: argparse.Namespace) -> dict:
     from ..detection.training import train_detector
 
     config = read_detector_config(options.config)
-    onnx, tensors = export(train_detector(config, options.device), config.out)
-    return {"weights": str(onnx), "tensors": str(tensors), "steps": config.steps}
+    return {"weights": str(export(train_detector(config, options.device), config.out)), "steps": config.steps}
 
 
 def tell(result: dict) -> str:

@@ -41,17 +41,17 @@ def detect(radiograph: Radiograph, *, runtime: str = "onnx", weights: Path | Non
     Args:
         radiograph: bone bright.
         runtime: ``onnx``, or ``ultralytics`` (AGPL-3.0) where it is installed.
-        weights: instead of those that are installed: ONNX, also as ``yolo export`` writes it, for the first;
-            safetensors as `export` writes it for the second.
+        weights: instead of those that are installed: an ONNX file of `export`, for the first also of ``yolo export``.
 
     Raises:
-        InputError: the runtime or the weights are missing, wrong or damaged; or the film is blank.
+        InputError: the runtime or the weights are missing, wrong or damaged; or the film is blank, or not frontal.
     """
     from .naming import named
     from .ordering import order
-    from .weights import weights_for
+    from .weights import default_weights
 
-    path = Path(weights) if weights else weights_for(runtime)
+    radiograph.require_frontal("the detector")
+    path = Path(weights) if weights else default_weights()
     network = loaded(runtime, path)
     start = time.perf_counter()
     found = propose(radiograph.pixels, network)

@@ -1,4 +1,4 @@
-"""A trained detector as files that ship: ONNX for onnxruntime, and tensors alone for ultralytics."""
+"""A trained detector as one file: ONNX, which onnxruntime runs and from which ultralytics takes its tensors."""
 
 from __future__ import annotations
 
@@ -8,23 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
 from ..errors import InputError
 from ..files import written_whole
 from .architecture import build
 from .classes import CLASSES
 from .training import read_checkpoint
-from .weights import SCHEMA
+from .weights import HALF, SCHEMA
 
 _OPSET = 17
 
 
-def export(checkpoint: Path, out: Path) -> tuple[Path, Path]:
-    """Write ``NAME.onnx`` and ``NAME.safetensors`` into the folder `out`, both float16.
+def export(checkpoint: Path, out: Path) -> Path:
+    """Write ``NAME.onnx`` into the folder `out`, in float16; its path.
 
-    In the ONNX file half-precision weights are widened when it is loaded, so that it runs in float32 and takes half
-    the space.
+    The weights are widened when the file is loaded, so that it runs in float32 and takes half the space. They keep the
+    names that they have in ultralytics' network after `fuse`.
 
     Raises:
         InputError: onnx or ultralytics is not installed, no checkpoint, or `out` cannot be written to.
@@ -39,17 +38,10 @@ def export(checkpoint: Path, out: Path) -> tuple[Path, Path]:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot write to {out}: {error.strerror}; check the folder") from None
-    files = out / f"{config['system']}.onnx", out / f"{config['system']}.safetensors"
-    tensors = {
-        name: value.half().contiguous() if value.is_floating_point() else value
-        for name, value in network.state_dict().items()
-    }
-    with written_whole(files[1]) as partial:
-        save_file(tensors, partial, metadata={"x2br": json.dumps(facts)})
-    network.load_state_dict({name: value.float() for name, value in tensors.items()})
-    with written_whole(files[0]) as partial:
+    file = out / f"{config['system']}.onnx"
+    with written_whole(file) as partial:
         _write_onnx(network, partial, facts)
-    return files
+    return file
 
 
 def _write_onnx(network: torch.nn.Module, path: Path, facts: dict) -> None:
@@ -85,7 +77,7 @@ def _narrow(graph) -> None:
         if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < 64:
             continue
         wide = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{wide}.half"))
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), wide + HALF))
         casts.append(helper.make_node("Cast", [tensor.name], [wide], to=TensorProto.FLOAT))
     for node in reversed(casts):
         graph.node.insert(0, node)

@@ -1,4 +1,4 @@
-"""What runs a detector: onnxruntime (MIT), or ultralytics (AGPL-3.0) where the user has it."""
+"""What runs a detector, which is an ONNX file: onnxruntime (MIT), or ultralytics (AGPL-3.0) where the user has it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import reason, require_file
+from .architecture import build, require_ultralytics
 from .classes import CLASSES
-from .weights import class_places, facts_of, suffix_of
+from .weights import HALF, RUNTIMES, class_places, facts_of
 
 
 class Network(Protocol):
@@ -32,12 +33,15 @@ class Network(Protocol):
 
 
 def load(runtime: str, weights: Path) -> Network:
-    """Load a detector. Raises `InputError`: unknown runtime, not installed, or a file that is damaged or not its."""
-    weights, suffix = require_file(weights), suffix_of(runtime)
+    """Load a detector from an ONNX file.
+
+    Raises `InputError`: unknown runtime, not installed, or a file that is damaged or no such detector.
+    """
+    if runtime not in RUNTIMES:
+        raise InputError(f"unknown runtime {runtime!r}; the runtimes are {', '.join(RUNTIMES)}")
+    weights = require_file(weights)
     if weights.suffix == ".pt":
         raise InputError(f"{weights} is a pickle, which can run code; export it: yolo export format=onnx model=FILE")
-    if weights.suffix != suffix:
-        raise InputError(f"{weights} is not for {runtime}, which runs {suffix} files; choose another --runtime")
     return _Onnx(weights) if runtime == "onnx" else _Ultralytics(weights)
 
 
@@ -72,31 +76,43 @@ class _Onnx:
 
 class _Ultralytics:
     def __init__(self, weights: Path):
+        require_ultralytics()
         import torch
-        from safetensors import SafetensorError, safe_open
-
-        from .architecture import build
 
         self._torch = torch
+        facts, tensors = _stored(weights)
+        self._places, self.size = class_places(facts["names"], weights), int(facts["size"])
+        network = build(facts["system"], len(self._places)).eval().fuse(verbose=False)
         try:
-            with safe_open(weights, framework="pt") as stored:
-                facts = facts_of((stored.metadata() or {}).get("x2br"), weights)
-                tensors = {name: stored.get_tensor(name).float() for name in stored.keys()}
-            self._places = class_places(facts["names"], weights)
-            self.size = int(facts["size"])
-            network = build(facts["system"], len(self._places))
-            network.load_state_dict(tensors)
-        except (SafetensorError, RuntimeError, KeyError, OSError, TypeError, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{weights} is damaged or does not fit ({reason(error)}); get it again") from None
-        self._network = network.eval().fuse(verbose=False)
+            network.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in tensors.items()})
+        except RuntimeError:
+            raise InputError(f"{weights}: its tensors do not fit {facts['system']}; get it again") from None
+        self._network = network
 
     def __call__(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         batch = self._torch.from_numpy(image)[None, None].float() / 255.0
         with self._torch.inference_mode():
             found = self._network(batch)[0]
         return _decoded(found[0].numpy(), self._places)
+
+
+def _stored(weights: Path) -> tuple[dict, dict[str, np.ndarray]]:
+    """What a file written by `export` says of itself, and its tensors in float32 by their names in the network."""
+    try:
+        import onnx
+    except ImportError:
+        raise InputError("onnx is not installed, from which ultralytics gets the weights: pip install onnx") from None
+    try:
+        model = onnx.load(weights)
+    except Exception as error:  # of protobuf's own kinds
+        raise InputError(f"{weights} is damaged or no ONNX file ({reason(error)}); get it again") from None
+    facts = facts_of({entry.key: entry.value for entry in model.metadata_props}.get("x2br"), weights)
+    tensors = {
+        tensor.name.removesuffix(HALF): onnx.numpy_helper.to_array(tensor).astype(np.float32)
+        for tensor in model.graph.initializer
+        if tensor.name.startswith("model.")
+    }
+    return facts, tensors
 
 
 def _decoded(found: np.ndarray, places: list[int]) -> tuple[np.ndarray, np.ndarray]:

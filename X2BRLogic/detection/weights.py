@@ -11,10 +11,12 @@ from ..models import resources
 from .classes import CLASSES
 
 SCHEMA = "x2br-detector-1"
+#: What a tensor in half precision has after its name.
+HALF = ".half"
 #: The installed detector.
 DEFAULT = "yolov9t"
-#: What runs a detector, and the kind of file that it takes.
-RUNTIMES: dict[str, str] = {"onnx": ".onnx", "ultralytics": ".safetensors"}
+#: What can run a detector.
+RUNTIMES = ("onnx", "ultralytics")
 
 
 def folder() -> Path:
@@ -24,22 +26,15 @@ def folder() -> Path:
 
 def installed() -> list[Path]:
     """The weights that are installed, by name."""
-    return sorted(path for path in folder().glob("*") if path.suffix in RUNTIMES.values())
+    return sorted(folder().glob("*.onnx"))
 
 
-def weights_for(runtime: str) -> Path:
-    """The installed weights. Raises `InputError` for an unknown runtime, and where there are none for it."""
-    path = folder() / f"{DEFAULT}{suffix_of(runtime)}"
+def default_weights() -> Path:
+    """The weights of `DEFAULT`. Raises `InputError` where they are not installed."""
+    path = folder() / f"{DEFAULT}.onnx"
     if not path.is_file():
-        raise InputError(f"no detector is installed for {runtime} ({path.name}); give a file with --weights")
+        raise InputError(f"no detector is installed ({path.name}); give a file with --weights")
     return path
-
-
-def suffix_of(runtime: str) -> str:
-    """The suffix of its files. Raises `InputError` for an unknown runtime."""
-    if runtime not in RUNTIMES:
-        raise InputError(f"unknown runtime {runtime!r}; the runtimes are {', '.join(RUNTIMES)}")
-    return RUNTIMES[runtime]
 
 
 def class_places(names: str | list[str], path: Path) -> list[int]:

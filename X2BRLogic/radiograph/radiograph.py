@@ -18,6 +18,9 @@ from .pictures import read_picture
 from .placement import adjust, choose_view, geometry_beside, place, upright
 from .slices import read_slice
 
+#: A film turned further than this from AP or PA is another view; training turned patients by 5 degrees, rarely 15.
+_FRONTAL_DEGREES = 25.0
+
 
 @dataclass(frozen=True)
 class Radiograph:
@@ -43,6 +46,13 @@ class Radiograph:
     def scale_known(self) -> bool:
         """Whether lengths measured in the result are the patient's, not those of an assumed cassette and distance."""
         return self.known["sid"] and self.known["sod"] and self.known["spacing"]
+
+    def require_frontal(self, who: str) -> None:
+        """Raise `InputError` for a film that is neither AP nor PA. `who`: that takes no other, for the sentence."""
+        if abs(float(self.geometry.to_source[1])) < np.cos(np.deg2rad(_FRONTAL_DEGREES)):
+            raise InputError(
+                f"{self.source} is no frontal film (view {self.geometry.view}); {who} takes AP and PA chest films"
+            )
 
 
 def read_radiograph(

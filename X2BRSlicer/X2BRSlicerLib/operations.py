@@ -89,7 +89,8 @@ class Operations:
         return Operation(job, lambda value: bones.showReconstruction(value, _stillThere(volumeNode)))
 
     def load(self, method: str, device: str) -> Operation:
-        """Have a model ready; the value is its method and device."""
+        """Load a model anew, as a check; the value is its method and device."""
+        self._reconstructors.pop((method, device), None)
         return Operation(self._reconstructor(method, device).loading, lambda value: value)
 
     def detect(self, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Operation:
@@ -212,7 +213,7 @@ def _showDrrs(made: Sequence[Drr], ctNode) -> list[slicer.vtkMRMLScalarVolumeNod
     nodes = []
     for drr in made:
         known = dict.fromkeys(("sid", "sod", "spacing", "view"), True)
-        name = f"{ctNode.GetName()} {drr.name}"
+        name = f"{ctNode.GetName()} {drr.name.replace('_', ' ').upper()}"
         radiograph = Radiograph(drr.pixels.astype("float32"), drr.geometry, known, name)
         node = radiographs.volumeFromRadiograph(radiograph, name)
         radiographs.setBoxes(node, drr.boxes)

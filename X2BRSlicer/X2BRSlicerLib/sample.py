@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import slicer
+import vtk
+from slicer.i18n import tr as _
 
 from . import core
 
@@ -16,7 +18,7 @@ _SURE, _MAYBE = 0.9, 0.3
 
 def confidence(path: Path) -> float:
     """How sure it is that a file is a film of ours, 0 to 1."""
-    if path.suffix.lower() not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES or core.missing():
         return 0.0
     from X2BRLogic.radiograph import geometry_beside
 
@@ -46,3 +48,31 @@ def register() -> None:
 def load(source=None):
     """Put the sample radiograph into the scene, as the module reads it: with its geometry."""
     return slicer.util.getModuleLogic("X2BRSlicer").loadRadiograph(core.sampleRadiographPath())
+
+
+class FilmReader:
+    """Reads films for Slicer (a scripted file reader: the class of the module whose name ends in FileReader)."""
+
+    def __init__(self, parent):
+        self.parent = parent
+
+    def description(self):
+        return _("Radiograph for X2BR")
+
+    def fileType(self):
+        return "X2BRRadiograph"
+
+    def extensions(self):
+        return [_("Radiograph for X2BR") + f" (*{suffix})" for suffix in SUFFIXES]
+
+    def canLoadFileConfidence(self, filePath):
+        return confidence(Path(filePath))
+
+    def load(self, properties):
+        try:
+            node = slicer.util.getModuleLogic("X2BRSlicer").loadRadiograph(properties["fileName"])
+        except ValueError as error:
+            self.parent.userMessages().AddMessage(vtk.vtkCommand.ErrorEvent, str(error))
+            return False
+        self.parent.loadedNodes = [node.GetID()]
+        return True

@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from X2BRLogic.errors import InputError
 
+from .labels import tell
 from .nodes.names import stageTitle
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ class Course:
 
     def say(self, text: str) -> None:
         """Set the status line."""
-        self._ui.statusLabel.text = text
+        tell(self._ui.statusLabel, text)
 
     def _tell(self, event: Event) -> None:
         if event.name == "warning" and self._listening:

@@ -22,8 +22,10 @@ _RANGES = {CONFIDENCE: (0.0, 1.0), DISTANCE: (0.0, 20.0)}
 _COLOURS = {CONFIDENCE: "vtkMRMLColorTableNodeFileViridis.txt", DISTANCE: "vtkMRMLColorTableNodeFilePlasma.txt"}
 _FALLBACK_COLOURS = "vtkMRMLColorTableNodeIron"
 _LEGEND_POINTS = 12
+#: Part of the view's width and height.
+_LEGEND_SIZE = (0.1, 0.4)
 #: Of the camera's distance beyond what just shows the bones whole.
-_MARGIN = 1.1
+_MARGIN, _MARGIN_ASIDE = 1.1, 1.9
 
 
 def showOnSlices(modelNode: slicer.vtkMRMLModelNode) -> None:
@@ -63,7 +65,8 @@ def _hang(sliceNode: slicer.vtkMRMLSliceNode, volumeNode: slicer.vtkMRMLScalarVo
 def lookAt(modelNodes: Iterable[slicer.vtkMRMLModelNode], geometry: XRayGeometry, turn: float = 0.0) -> None:
     """Turn the 3D view to models as the source sees them: before the film, upright as it is.
 
-    `turn`: degrees about the film's upright axis that the viewer stands aside.
+    `turn`: degrees about the film's upright axis that the viewer stands aside; from there things are wide and low, and
+    a view may be narrow, so the viewer stands further off.
     """
     bounds = _boundsOf(modelNodes)
     viewNode = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLViewNode")
@@ -74,7 +77,8 @@ def lookAt(modelNodes: Iterable[slicer.vtkMRMLModelNode], geometry: XRayGeometry
         return
     centre = bounds.mean(axis=0)
     radius = 0.5 * float(np.linalg.norm(bounds[1] - bounds[0]))
-    distance = _MARGIN * radius / np.sin(np.deg2rad(0.5 * camera.GetViewAngle()))
+    margin = _MARGIN_ASIDE if turn else _MARGIN
+    distance = margin * radius / np.sin(np.deg2rad(0.5 * camera.GetViewAngle()))
     aside = np.deg2rad(turn)
     towardsViewer = np.cos(aside) * geometry.to_source + np.sin(aside) * geometry.columns
     camera.SetFocalPoint(*centre)
@@ -130,6 +134,7 @@ def _setLegend(modelNode, values: str) -> None:
     legend = legend or logic.AddDefaultColorLegendDisplayNode(modelNode)
     legend.SetTitleText(_("Confidence") if values == CONFIDENCE else _("Distance, mm"))
     legend.SetLabelFormat("%.1f" if values == CONFIDENCE else "%.0f")
+    legend.SetSize(*_LEGEND_SIZE)
     legend.SetNumberOfLabels(6 if values == CONFIDENCE else 5)
     legend.GetTitleTextProperty().SetFontSize(_LEGEND_POINTS)
     legend.GetLabelTextProperty().SetFontSize(_LEGEND_POINTS)

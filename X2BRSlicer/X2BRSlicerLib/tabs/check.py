@@ -5,6 +5,7 @@ from __future__ import annotations
 from slicer.i18n import tr as _
 
 from .. import core
+from ..labels import tell
 from ..nodes import bones, display, folders
 from ..nodes.figures import TABLE
 from .pictures import Picture
@@ -61,9 +62,9 @@ class CheckTab(Tab):
         )
         with quietly(ui.distanceBox):
             ui.distanceBox.checked = display.colouredBy(models) == display.DISTANCE
-        ui.ctFigures.text = self._tableAsText(node) if node else ""
+        tell(ui.ctFigures, self._tableAsText(node) if node else "")
         if not models:
-            ui.filmFigures.text = ""
+            tell(ui.filmFigures, "")
             self._picture.clear()
 
     def close(self) -> None:
@@ -89,7 +90,7 @@ class CheckTab(Tab):
             for name, what in _OF_FILM
             if figures[name] is not None
         ]
-        self.ui.filmFigures.text = "<br>".join(told) or _("Nothing in the film to compare with.")
+        tell(self.ui.filmFigures, "<br>".join(told) or _("Nothing in the film to compare with."))
         return _("Done.")
 
     def onEvaluate(self) -> None:

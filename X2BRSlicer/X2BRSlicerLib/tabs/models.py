@@ -8,6 +8,7 @@ from slicer.i18n import tr as _
 from X2BRLogic.models import DEFAULT_METHOD, X2BR, names, resources, weights_of
 
 from .. import core, setup
+from ..labels import tell
 from .tab import Tab
 
 
@@ -40,7 +41,7 @@ class ModelsTab(Tab):
             else _("All packages are installed."),
             _("Detection: {reason}.").format(reason=noDetection) if noDetection else _("Detection is installed."),
         ]
-        ui.packagesNote.text = "\n".join(lines)
+        tell(ui.packagesNote, "\n".join(lines))
         nothing = _("Nothing is missing.")
         self.allow(ui.installButton, "" if lacking else nothing, _("Install what is missing; you are asked first."))
         self.allow(
@@ -74,7 +75,7 @@ class ModelsTab(Tab):
         """Look at what can be seen from here, then ask the worker."""
         found = setup.problems()
         if found:
-            self.ui.selfCheckNote.text = "\n".join(found)
+            tell(self.ui.selfCheckNote, "\n".join(found))
         if core.missing():
             return
         self.course.start(
@@ -90,5 +91,5 @@ class ModelsTab(Tab):
             else _("no CUDA card was found, the CPU works")
         )
         worked = _("The worker runs and has loaded {method}; {card}.").format(method=facts["method"], card=card)
-        self.ui.selfCheckNote.text = "\n".join([*found, worked])
+        tell(self.ui.selfCheckNote, "\n".join([*found, worked]))
         return _("Nothing is wrong.") if not found else _("Something is wrong; see above.")

@@ -9,6 +9,7 @@ from X2BRLogic.errors import InputError
 from X2BRLogic.models import DEFAULT_METHOD, X2BR, names
 
 from .. import core
+from ..labels import tell
 from ..nodes import bones, display, radiographs
 from ..parameters import VIEWS
 from .result import Result
@@ -69,7 +70,7 @@ class ReconstructTab(Tab):
         ui = self.ui
         with quietly(ui.methodBox):
             ui.methodBox.currentIndex = names().index(self.method)
-        ui.methodNote.text = methodNote(self.method)
+        tell(ui.methodNote, methodNote(self.method))
         self._showGeometry(radiograph)
         idle = "" if not self.course.busy else _("Wait for the end, or cancel what is under way.")
         self.allow(
@@ -79,7 +80,7 @@ class ReconstructTab(Tab):
         )
         noDetection = core.whyNoDetection()
         self.allow(ui.detectButton, idle or problem or noDetection, _("Find ribs and vertebrae in the film."))
-        ui.boxesNote.text = self._boxesNote(noDetection)
+        tell(ui.boxesNote, self._boxesNote(noDetection))
         for widget in (ui.openButton, ui.openLateralButton):
             widget.enabled = not core.missing()
         self.result.update()
@@ -112,6 +113,9 @@ class ReconstructTab(Tab):
         for name, label in labels.items():
             label.text = knownOrAssumed(radiograph.known[name]) if radiograph else ""
         if radiograph is None:
+            with quietly(*boxes):
+                for box in boxes[1:]:
+                    box.value = 0.0
             return
         geometry = radiograph.geometry
         with quietly(*boxes):

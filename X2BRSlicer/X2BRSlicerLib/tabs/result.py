@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from slicer.i18n import tr as _
 
+from ..labels import tell
 from ..nodes import bones, boxes, display, folders, radiographs
 from .tab import quietly
 
@@ -46,7 +47,7 @@ class Result:
         drawn = folders.ofRun(node, bones.OUTLINE) if node else []
         boxed = folders.ofRun(node, boxes.BOX) if node else []
         none = "" if models else _("There is no result of this film yet.")
-        ui.resultNote.text = none or self._about(bones.summaryOf(node))
+        tell(ui.resultNote, none or self._about(bones.summaryOf(node)))
         for group, box in self._groups.items():
             inGroup = [model for model in models if model.GetAttribute(bones.GROUP_ATTRIBUTE) == group]
             self._showState(box, inGroup, none or _("The method x2br gives bones by name; this result is one mesh."))
