@@ -12,9 +12,8 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleWidget,
 )
 from slicer.util import VTKObservationMixin
-from X2BRSlicerLib import core, sample
+from X2BRSlicerLib import core, parameters, sample
 from X2BRSlicerLib.nodes import radiographs
-from X2BRSlicerLib.parameters import X2BRSlicerParameterNode
 from X2BRSlicerLib.scripting import Scripting
 
 
@@ -64,7 +63,10 @@ class X2BRSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.ui.tabs.addTab(tab.widget, tab.title)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(scene, scene.EndCloseEvent, self.onSceneReady)
+        # While a scene is read, its choices name nodes that are not there yet: the pages must not "correct" them.
+        self.addObserver(scene, scene.StartImportEvent, self.onSceneStartImport)
+        self.addObserver(scene, scene.EndImportEvent, self.onSceneReady)
         for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent):
             self.addObserver(scene, event, self.onChanged)
         self.initializeParameterNode()
@@ -80,7 +82,9 @@ class X2BRSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.logic.close()
 
     def enter(self):
-        self.initializeParameterNode()
+        # Not anew each time: Slicer 5.10 never lets go of a wrapper that a GUI was connected to.
+        if self._parameterNode is None:
+            self.initializeParameterNode()
 
     def exit(self):
         """The pages stay as they are: work goes on while the user looks at another module."""
@@ -90,7 +94,10 @@ class X2BRSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             tab.close()
         self.setParameterNode(None)
 
-    def onSceneEndClose(self, caller, event):
+    def onSceneStartImport(self, caller, event):
+        self.setParameterNode(None)
+
+    def onSceneReady(self, caller, event):
         if self.parent.isEntered:
             self.initializeParameterNode()
 
@@ -100,13 +107,14 @@ class X2BRSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._parameterNode.radiograph = radiographs.first()
 
     def setParameterNode(self, parameterNode):
+        # The node is observed and not its wrapper, which the mixin would keep alive for as long as this widget lives.
         if self._parameterNode:
-            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onChanged)
+            self.removeObserver(self._parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self.onChanged)
         self._parameterNode = parameterNode
         for tab in self.tabs:
             tab.setParameters(parameterNode)
         if parameterNode:
-            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.onChanged)
+            self.addObserver(parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self.onChanged)
 
     def onChanged(self, caller=None, event=None):
         self._refresh.start()
@@ -125,7 +133,7 @@ class X2BRSlicerLogic(Scripting, ScriptedLoadableModuleLogic):
         Scripting.__init__(self)
 
     def getParameterNode(self):
-        return X2BRSlicerParameterNode(super().getParameterNode())
+        return parameters.wrapped(super().getParameterNode())
 
 
 class X2BRSlicerFileReader(sample.FilmReader):

@@ -106,6 +106,12 @@ class _Application(QtCore.QObject):
     def topLevelWidgets(self):
         return []
 
+    def pauseRender(self):
+        return 0
+
+    def resumeRender(self):
+        return 0
+
     def setOverrideCursor(self, shape):
         QtWidgets.QApplication.setOverrideCursor(shape)
 

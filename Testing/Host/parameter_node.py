@@ -66,6 +66,8 @@ class _Parameter:
     def read(self, node):
         if self.isNode:
             return node.GetNodeReference(self.name)
+        if not self.isIn(node):  # the scene was closed, and took the values along
+            self.write(node, self.default)
         text, kind = node.GetParameter(self.name), self.types[0]
         return text == "True" if kind is bool else kind(text)
 

@@ -70,3 +70,11 @@ def test_checkout_and_history_are_small():
     tracked = sum((ROOT / name).stat().st_size for name in files.stdout.decode().split("\0") if (ROOT / name).is_file())
     objects = sum(path.stat().st_size for path in (ROOT / ".git").rglob("*") if path.is_file())
     assert tracked + objects < _LARGEST
+
+
+@pytest.mark.parametrize("page", ["README.md", "Documentation/tutorial.md", "Documentation/scripting.md"])
+def test_what_a_page_shows_and_links_to_is_there(page):
+    text = (ROOT / page).read_text()
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        if "://" not in target:
+            assert ((ROOT / page).parent / target).exists(), f"{page}: {target}"

@@ -120,7 +120,7 @@ def test_the_page_tells_every_figure(truth):
     schemes = {name: scores([Scored(truth, truth)]) for name in SCHEMES}
     real = [{"film": "a.png", "notes": []} | judged(tuple(truth))]
     result = {
-        "machine": {"processor": "one"}, "load_before": 0.1, "held_out": "somebody", "model": "m.onnx (onnx)",
+        "machine": {"processor": "one"}, "load_after": 0.1, "held_out": "somebody", "model": "m.onnx (onnx)",
         "seconds": 0.3, "sets": {"virtual patients": schemes, "the person left out": schemes}, "radiographs": real,
     }  # fmt: skip
     page = as_markdown(json.loads(json.dumps(result)))

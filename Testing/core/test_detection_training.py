@@ -35,6 +35,17 @@ workers = 0
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """The network is so small here that threads, beside another test's, take longer than one."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def films(tmp_path_factory):
     """A few films of two bones each."""

@@ -141,9 +141,12 @@ def test_shipped_configurations_are_valid():
     from pathlib import Path
 
     import X2BRLogic
+    from X2BRLogic.detection.config import is_detector, read_detector_config
 
     found = list((Path(X2BRLogic.__file__).parent / "training" / "configs").glob("*.toml"))
-    assert found and all(read_config(path) for path in found)
+    detectors = [path for path in found if is_detector(path)]
+    assert [path.stem for path in detectors] == ["yolov9t"] and read_detector_config(detectors[0])
+    assert len(found) > 1 and all(read_config(path) for path in found if path not in detectors)
 
 
 @pytest.mark.parametrize(

@@ -111,9 +111,13 @@ class User:
 
 
 @pytest.fixture
-def a_panel(a_module):
+def a_panel(a_module, monkeypatch):
+    """The panel, which finds no detector: a run with it has boxes, and tests for that bring it back."""
+    from X2BRSlicerLib import core
+
     from Testing.Host import openPanel
 
+    monkeypatch.setattr(core, "whyNoDetection", lambda: "no detector is installed")
     user = User(openPanel())
     yield user
     user.module.cleanup()

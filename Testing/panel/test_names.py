@@ -72,9 +72,10 @@ def test_classes_and_properties_of_the_pages_exist(file):
 
 
 def test_a_page_names_only_parameters_and_widgets_that_exist(a_module):
+    from X2BRSlicerLib.parameters import X2BRSlicerParameterNode
     from X2BRSlicerLib.tabs import TABS
 
-    parameters = set(a_module.X2BRSlicerParameterNode.allParameters)
+    parameters = set(X2BRSlicerParameterNode.allParameters)
     used = {"reconstruct": ["reconstruct", "result"], "check": ["check"], "drr": ["drr"], "models": ["models"]}
     for tab in TABS:
         page = ElementTree.parse(MODULE / "Resources" / "UI" / tab.uiFile)

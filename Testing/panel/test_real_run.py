@@ -22,6 +22,10 @@ def test_a_newcomer_gets_from_the_sample_to_bones_on_screen(a_scene, dialog):
         user.see(0.05)
         assert film.picture()[150, 150].max() > 60  # the film is on screen
         empty, bare = view.picture().astype(int), film.picture().astype(int)
+        if not core.whyNoDetection():
+            user.click(user.reconstruct.detectButton)
+            user.wait(user.idle, 120)
+            assert "bones detected" in user.status[0] and slicer.util.getNode("chest_ap boxes")
         user.choose(user.reconstruct.detailBox, "64")
         user.click(user.reconstruct.reconstructButton)
         user.wait(user.idle, 120)

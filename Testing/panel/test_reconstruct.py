@@ -146,12 +146,12 @@ def test_named_bones_come_and_go_by_group(a_result):
     assert ui.ribsLeftBox.checked and ribs.GetDisplayNode().GetVisibility()
     a_result.click(ui.ribsLeftBox)
     assert not ribs.GetDisplayNode().GetVisibility()
-    assert not slicer.util.getNode("rib_left_3 outline").GetDisplayNode().GetVisibility()
+    assert not slicer.util.getNode("Left ribs outline").GetDisplayNode().GetVisibility()
     assert slicer.util.getNode("rib_right_3").GetDisplayNode().GetVisibility()
     a_result.click(ui.ribsLeftBox)
     assert ribs.GetDisplayNode().GetVisibility()
     a_result.click(ui.outlinesBox)
-    assert not slicer.util.getNode("sternum outline").GetDisplayNode().GetVisibility()
+    assert not slicer.util.getNode("Sternum outline").GetDisplayNode().GetVisibility()
     assert not ui.cartilagesBox.isEnabled()  # there are none
 
 

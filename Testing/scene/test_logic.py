@@ -88,6 +88,10 @@ def test_reading_a_film_reads_what_lies_beside_it(a_logic, tmp_path, a_radiograp
 
     assert radiographs.boxesOf(node) == boxes
     np.testing.assert_allclose(radiographs.radiographFromVolume(node).geometry.isocentre, (10, -20, 30), atol=1e-3)
+    drawn = slicer.util.getNode("film boxes")
+    # the box's upper left corner lies on the detector, at its pixel
+    corner = radiographs.radiographFromVolume(node).geometry.pixel_positions([[1.0, 2.0]])[0]
+    np.testing.assert_allclose(slicer.util.arrayFromModelPoints(drawn)[0], corner, atol=1e-3)
 
 
 def test_drrs_become_radiographs_that_know_their_geometry_and_boxes(a_logic, a_thorax_ct):
@@ -188,7 +192,7 @@ def test_detection_draws_and_keeps_boxes(a_logic, a_radiograph_node, monkeypatch
     assert [box.name for box in found] == ["rib_left_3", "vertebra_T4"] and notes == ["rib 12 was not seen"]
     assert radiographs.boxesOf(a_radiograph_node) == found
     labels = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLMarkupsFiducialNode")
-    assert [labels.GetNthControlPointLabel(n) for n in range(2)] == ["L3", "T4"]
+    assert [labels.GetNthControlPointLabel(n) for n in range(2)] == ["3L", "T4"]
 
 
 def test_missing_detection_is_said_in_words(a_logic, a_radiograph_node, monkeypatch):

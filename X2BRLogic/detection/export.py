@@ -33,7 +33,8 @@ def export(checkpoint: Path, out: Path) -> Path:
     network = build(config["system"])
     network.load_state_dict(state["average"])
     facts = {"schema": SCHEMA, "system": config["system"], "size": config["size"], "names": list(CLASSES)}
-    facts |= {"training": config | {"steps": state["step"]}}
+    run = {name: value for name, value in config.items() if name not in ("data", "out")}
+    facts |= {"training": run | {"steps": state["step"]}}
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

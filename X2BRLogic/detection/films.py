@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ..dataset.continuation import UNKNOWN
 from ..dataset.hounsfield import rescanned
@@ -74,7 +75,8 @@ class BoxedFilms:
         person = self.person
         ct = rescanned(person.ct, person.labels, person.perfusion, patient.tissue)
         points = patient.deformation.to_patient(self.points)
-        return [self._film(rng, patient, ct.array, points) for _ in range(views)]
+        with threadpool_limits(1, "blas"):  # products of three columns, which threads only slow down
+            return [self._film(rng, patient, ct.array, points) for _ in range(views)]
 
     def _film(self, rng: np.random.Generator, patient: VirtualPatient, ct: np.ndarray, points: np.ndarray) -> BoxedFilm:
         person = self.person

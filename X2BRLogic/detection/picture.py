@@ -18,37 +18,40 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "cartilages": (160, 220, 200),
     "shoulder": (200, 160, 220),
 }
-#: Pixels along the longer edge of the picture at least, so that the writing can be read.
-_EDGE = 1000
-_FONT = ImageFont.load_default(13)
+#: Pixels along the longer edge of a picture on which all the writing can be read.
+EDGE = 1000
+_FONTS = {size: ImageFont.load_default(size) for size in (8, 13)}
+#: Where a label stands in its box, as a part of its width, and Pillow's anchor.
+_PLACES = {"ribs_right": (0.0, "lm"), "ribs_left": (1.0, "rm")}
+_MIDDLE = (0.5, "mm")
 
 
-def draw_boxes(pixels: np.ndarray, boxes: Iterable[Box]) -> Image.Image:
-    """The film in grey with each box in its group's colour, its level and how sure it is.
+def draw_boxes(pixels: np.ndarray, boxes: Iterable[Box], edge: int = EDGE) -> Image.Image:
+    """The film in grey with each box in its group's colour, its level, and how sure it is.
 
     Args:
         pixels: ``(rows, columns)``, bone bright.
+        edge: pixels along the longer edge of the picture; below `EDGE` levels are written alone, and small.
     """
     low, high = np.percentile(pixels, (0.5, 99.5))
     grey = np.clip((pixels - low) / max(float(high - low), 1e-6), 0, 1) * 255
     picture = Image.fromarray(grey.astype(np.uint8)).convert("RGB")
-    scale = max(_EDGE / max(picture.size), 1.0)
-    picture = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.BILINEAR)
+    scale = edge / max(picture.size)
+    picture = picture.resize([round(n * scale) for n in picture.size], Image.Resampling.BILINEAR)
     draw = ImageDraw.Draw(picture)
+    whole = edge >= EDGE
     for box in boxes:
         x0, y0, x1, y1 = (box.edges + 0.5) * scale
         colour = COLOURS[box.group]
         draw.rectangle((x0, y0, max(x1 - 1, x0), max(y1 - 1, y0)), outline=colour)
-        text, anchor = _label(box)
-        at = {"r": (x0 + 3, (y0 + y1) / 2), "l": (x1 - 3, (y0 + y1) / 2), "m": ((x0 + x1) / 2, (y0 + y1) / 2)}[anchor]
-        draw.text(at, text, fill=colour, font=_FONT, anchor={"r": "lm", "l": "rm", "m": "mm"}[anchor])
+        part, anchor = _PLACES.get(box.group, _MIDDLE)
+        place = x0 + 3 + part * max(x1 - x0 - 6, 0), (y0 + y1) / 2
+        text = f"{_label(box)}  {box.confidence:.2f}" if whole else _label(box)
+        draw.text(place, text, fill=colour, font=_FONTS[13 if whole else 8], anchor=anchor)
     return picture
 
 
-def _label(box: Box) -> tuple[str, str]:
-    """What is written, and at which edge: on the flank for a rib, in the middle for others."""
+def _label(box: Box) -> str:
     if box.name is None:
-        return f"? {box.confidence:.2f}", "m"
-    if box.group.startswith("ribs"):
-        return f"{box.level}  {box.confidence:.2f}", box.group[5]
-    return f"{box.name.removeprefix('vertebra_')}  {box.confidence:.2f}", "m"
+        return "?"
+    return str(box.level) if box.group.startswith("ribs") else box.name.removeprefix("vertebra_")

@@ -15,8 +15,8 @@ from .picture import draw_boxes
 from .yolo_layout import TRAIN, VALIDATION, label_file, picture_file, read_labels
 
 PAGE = "review.html"
-#: Films on it, evenly chosen, and the width and JPEG quality of each.
-_FILMS, _WIDTH, _QUALITY = 48, 480, 75
+#: Films on it, evenly chosen, and the longer edge and JPEG quality of each.
+_FILMS, _EDGE, _QUALITY = 48, 640, 75
 _STYLE = """
 :root { color-scheme: dark; }
 body { font: 15px/1.4 system-ui, sans-serif; margin: 1rem; background: #111; color: #ddd; }
@@ -48,8 +48,7 @@ def _figure(out: Path, split: str, name: str) -> str:
     with Image.open(picture_file(out, split, name)) as stored:
         pixels = np.asarray(stored, dtype=np.float32)
     boxes = read_labels(label_file(out, split, name), pixels.shape)
-    picture = draw_boxes(pixels, boxes)
-    picture.thumbnail((_WIDTH, 2 * _WIDTH), Image.Resampling.LANCZOS)
+    picture = draw_boxes(pixels, boxes, _EDGE)
     stream = io.BytesIO()
     picture.save(stream, "JPEG", quality=_QUALITY)
     data = base64.b64encode(stream.getvalue()).decode()

@@ -43,13 +43,9 @@ def _last(out: Path, number: int, views: int) -> Path:
 
 
 def _write(subject: Subject, model: ShapeModel | None, out: Path, seed: int, views: int, number: int) -> None:
-    from threadpoolctl import threadpool_limits
-
     from .films import BoxedFilms
 
     make_folders(out)
     rng = np.random.default_rng((seed, number))
-    with threadpool_limits(1, "blas"):  # its products are of three columns, which threads only slow down
-        films = BoxedFilms(subject).films(rng, views, model)
-    for view, film in enumerate(films):
+    for view, film in enumerate(BoxedFilms(subject).films(rng, views, model)):
         write_film(out, _split(number), _name(number, view), film)

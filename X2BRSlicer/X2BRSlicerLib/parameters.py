@@ -46,3 +46,14 @@ class X2BRSlicerParameterNode:
     drrClahe: bool = False
     drrBonesOnly: bool = False
     drrArrangement: bool = False
+
+
+#: Slicer 5.10 leaves the observers of its wrappers on the node. Python's object of the node is kept as well, else it
+#: and they would be collected as garbage together, and the node's next change would call what is no longer there.
+_nodes: set = set()
+
+
+def wrapped(node) -> X2BRSlicerParameterNode:
+    """The choices that a parameter node of the scene holds."""
+    _nodes.add(node)
+    return X2BRSlicerParameterNode(node)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from .nodes import radiographs
+from .nodes import boxes, radiographs
 from .operations import Operations
 
 
@@ -25,7 +25,8 @@ class Scripting:
     def loadRadiograph(self, path):
         """Read a radiograph (DICOM CR/DX, PNG, JPEG, TIFF, NRRD) into a volume node on its detector plane.
 
-        What lies beside the file is read too: ``geometry.json``, and ``NAME.boxes.json`` with the boxes of bones.
+        What lies beside the file is read too: ``geometry.json``, and ``NAME.boxes.json`` with the boxes of bones, which
+        are drawn on the film.
         """
         from X2BRLogic.detection import boxes_beside, read_boxes
         from X2BRLogic.radiograph import read_radiograph
@@ -33,10 +34,11 @@ class Scripting:
         path = Path(path)
         radiograph = read_radiograph(path)
         beside = boxes_beside(path)
-        boxes = read_boxes(beside) if beside else []
+        found = read_boxes(beside) if beside else []
         node = radiographs.volumeFromRadiograph(radiograph, path.stem)
-        if boxes:
-            radiographs.setBoxes(node, boxes)
+        if found:
+            radiographs.setBoxes(node, found)
+            boxes.showBoxes(node, radiograph.geometry)
         return node
 
     def detect(self, radiographNode, *, progress=None):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import numpy as np
 import slicer
+from slicer.i18n import tr as _
 
 from X2BRLogic import anatomy
 
@@ -14,7 +16,6 @@ from .meshes import meshFromModel, modelFromLines, modelFromMesh
 from .names import groupTitle
 
 if TYPE_CHECKING:
-    import numpy as np
     import trimesh
 
     from X2BRLogic.geometry import XRayGeometry
@@ -36,35 +37,34 @@ def showReconstruction(
     and the boxes that were used, both on the detector plane, onto which the radiograph itself is put. Everything lies
     in one folder. Each model keeps the summary as JSON in its attribute ``X2BR.Summary``.
     """
+    with slicer.util.RenderBlocker():
+        return _show(reconstruction, volumeNode)
+
+
+def _show(reconstruction, volumeNode) -> list[slicer.vtkMRMLModelNode]:
     geometry = reconstruction.radiograph.geometry
     folders.removeRun(volumeNode)
     radiographs.placeVolume(volumeNode, reconstruction.radiograph)
     folder = folders.newFolder(f"X2BR {volumeNode.GetName()}")
     named = reconstruction.bones or {f"{volumeNode.GetName()} bones": reconstruction.mesh}
     summary = json.dumps(reconstruction.summary)
-    models: dict[str, list] = {}
-    outlines: dict[str, list] = {}
+    groups: dict[str, dict] = {}
     for name, mesh in named.items():
-        bone = boneOf(name) if reconstruction.bones else None
-        group, colour = (bone.group, bone.colour) if bone else ("", BONE_COLOUR)
-        model = modelFromMesh(mesh, name, colour)
-        model.SetAttribute(BONE_ATTRIBUTE, name)
-        model.SetAttribute(GROUP_ATTRIBUTE, group)
-        model.SetAttribute(SUMMARY_ATTRIBUTE, summary)
-        folders.claim(model, volumeNode, BONE)
-        models.setdefault(group, []).append(model)
-        outlines.setdefault(group, []).append(_outline(mesh, geometry, name, colour, group, volumeNode))
-    for group, inGroup in models.items():
-        folders.putUnder(inGroup, folders.newFolder(groupTitle(group), folder) if group else folder)
+        groups.setdefault(boneOf(name).group if reconstruction.bones else "", {})[name] = mesh
+    models, outlines = [], []
+    for group, meshes in groups.items():
+        made = [_bone(name, mesh, group, summary, volumeNode) for name, mesh in meshes.items()]
+        folders.putUnder(made, folders.newFolder(groupTitle(group), folder) if group else folder)
+        models += made
+        title = groupTitle(group) if group else made[0].GetName()
+        outlines.append(_outline(meshes, geometry, f"{title} outline", group, volumeNode))
     if reconstruction.boxes and not radiographs.boxesOf(volumeNode):
         radiographs.setBoxes(volumeNode, reconstruction.boxes)
     boxes.showBoxes(volumeNode, geometry, folder)
-    flat = [outline for inGroup in outlines.values() for outline in inGroup]
-    folders.putUnder(flat, folders.newFolder("Outlines on the film", folder))
-    bones = [model for inGroup in models.values() for model in inGroup]
+    folders.putUnder(outlines, folders.newFolder(_("Outlines on the film"), folder))
     display.showFilm(volumeNode)
-    display.lookAt(bones, geometry)
-    return bones
+    display.lookAt(models, geometry)
+    return models
 
 
 def bonesOf(volumeNode: slicer.vtkMRMLNode) -> list[slicer.vtkMRMLModelNode]:
@@ -127,11 +127,23 @@ def boneOf(name: str) -> anatomy.Bone:
     return bone_of(name)
 
 
-def _outline(mesh, geometry: XRayGeometry, name, colour, group, volumeNode) -> slicer.vtkMRMLModelNode:
+def _bone(name: str, mesh: trimesh.Trimesh, group: str, summary: str, volumeNode) -> slicer.vtkMRMLModelNode:
+    model = modelFromMesh(mesh, name, boneOf(name).colour if group else BONE_COLOUR)
+    model.SetAttribute(BONE_ATTRIBUTE, name)
+    model.SetAttribute(GROUP_ATTRIBUTE, group)
+    model.SetAttribute(SUMMARY_ATTRIBUTE, summary)
+    folders.claim(model, volumeNode, BONE)
+    return model
+
+
+def _outline(meshes: dict, geometry: XRayGeometry, name: str, group: str, volumeNode) -> slicer.vtkMRMLModelNode:
+    """The outlines of a group's bones, as one model in the colour of its first."""
     from X2BRLogic.outline import outline_segments
 
-    segments: np.ndarray = geometry.pixel_positions(outline_segments(mesh, geometry).reshape(-1, 2)).reshape(-1, 2, 3)
-    node = modelFromLines(segments, f"{name} outline", colour, _OUTLINE_WIDTH)
+    pixels = np.concatenate([outline_segments(mesh, geometry) for mesh in meshes.values()])
+    segments = geometry.pixel_positions(pixels.reshape(-1, 2)).reshape(-1, 2, 3)
+    colour = boneOf(next(iter(meshes))).colour if group else BONE_COLOUR
+    node = modelFromLines(segments, name, colour, _OUTLINE_WIDTH)
     node.SetAttribute(GROUP_ATTRIBUTE, group)
     folders.claim(node, volumeNode, OUTLINE)
     display.showOnSlices(node)

@@ -36,11 +36,11 @@ def showBoxes(volumeNode: slicer.vtkMRMLScalarVolumeNode, geometry: XRayGeometry
 
 
 def title(box: Box) -> str:
-    """A box's label: short, since thirty and more stand on one film."""
-    short = {"ribs_left": "L", "ribs_right": "R", "sternum": "S", "cartilages": "C", "shoulder": "Sh"}.get(box.group)
+    """A box's label, short, since forty stand on one film: ``3L`` is the third left rib, ``L3`` a lumbar vertebra."""
     if box.group == "vertebrae":
         return box.name.removeprefix("vertebra_") if box.name else "V"
-    return f"{short}{box.level or ''}"
+    short = {"ribs_left": "L", "ribs_right": "R", "sternum": "St", "cartilages": "C", "shoulder": "Sh"}[box.group]
+    return f"{box.level or ''}{short}"
 
 
 def _draw(volumeNode, geometry: XRayGeometry, found: list[Box]) -> list:
