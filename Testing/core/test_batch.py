@@ -267,7 +267,7 @@ def test_a_crash_costs_one_film(quick_pictures, films, tmp_path, weights):
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
 def test_interrupted_it_has_a_table_and_goes_on(films, tmp_path, weights):
-    for n in range(8):
+    for n in range(40):  # more than are done before the signal arrives
         save_noise(films / f"more_{n}.png", 20 + n)
     command = [sys.executable, "-m", "X2BRLogic", "reconstruct", films, "--out", tmp_path / "out", "--weights", weights]
     command += ["--device", "cpu", "--resolution", "64", "--json", "--workers", "1"]
@@ -280,7 +280,7 @@ def test_interrupted_it_has_a_table_and_goes_on(films, tmp_path, weights):
     assert process.returncode == 130 and out == "" and err.splitlines()[-1] == "x2br: interrupted"
     rows = table(tmp_path / "out" / "results.csv")
     finished = [name for name, row in rows.items() if row["status"] == "done"]
-    assert 2 <= len(finished) < 11 and not list((tmp_path / "out").glob(".*"))
+    assert 2 <= len(finished) < 43 and not list((tmp_path / "out").glob(".*"))
     kept = [
         row.film
         for row in reconstruct_films(films, finished, tmp_path / "out", Request("x2b_aligned", weights, "cpu", 64))
