@@ -75,6 +75,7 @@ def test_a_cancelled_operation_shows_nothing(a_logic, a_radiograph_node):
 def test_reading_a_film_reads_what_lies_beside_it(a_logic, tmp_path, a_radiograph):
     from PIL import Image
 
+    from X2BRLogic import anatomy
     from X2BRLogic.detection import Box, write_boxes
 
     pixels = (a_radiograph.pixels * 60000).astype(np.uint16)
@@ -92,6 +93,8 @@ def test_reading_a_film_reads_what_lies_beside_it(a_logic, tmp_path, a_radiograp
     # the box's upper left corner lies on the detector, at its pixel
     corner = radiographs.radiographFromVolume(node).geometry.pixel_positions([[1.0, 2.0]])[0]
     np.testing.assert_allclose(slicer.util.arrayFromModelPoints(drawn)[0], corner, atol=1e-3)
+    scalars = drawn.GetPolyData().GetPointData().GetScalars()
+    assert scalars.GetTuple(0) == tuple(round(255 * part) for part in anatomy.BY_NAME["rib_left_3"].colour)
 
 
 def test_drrs_become_radiographs_that_know_their_geometry_and_boxes(a_logic, a_thorax_ct):

@@ -8,7 +8,7 @@ import numpy as np
 import slicer
 
 from . import display, folders, radiographs
-from .meshes import modelFromLines
+from .meshes import colourLines, modelFromLines
 
 if TYPE_CHECKING:
     from X2BRLogic.detection import Box
@@ -22,8 +22,9 @@ _WIDTH = 1.5
 def showBoxes(volumeNode: slicer.vtkMRMLScalarVolumeNode, geometry: XRayGeometry, folder: int = 0) -> list:
     """Draw the boxes that a radiograph carries, in the place of those drawn before.
 
-    They are one model of lines and one list of points, at the boxes' upper left corners, that carry the labels; both
-    go into `folder`, by default that of the radiograph's run or a new one. Returns the two nodes; none without boxes.
+    They are one model of lines, in the colours of their bones, and one list of points, at the boxes' upper left
+    corners, that carry the labels; both go into `folder`, by default that of the radiograph's run or a new one.
+    Returns the two nodes; none without boxes.
     """
     found = radiographs.boxesOf(volumeNode)
     folder = folder or folders.folderOfRun(volumeNode)
@@ -48,11 +49,20 @@ def _draw(volumeNode, geometry: XRayGeometry, found: list[Box]) -> list:
     places = geometry.pixel_positions(corners.reshape(-1, 2)).reshape(-1, 4, 3)
     segments = np.stack([places, np.roll(places, -1, axis=1)], axis=2).reshape(-1, 2, 3)
     lines = modelFromLines(segments, f"{volumeNode.GetName()} boxes", _COLOUR, _WIDTH)
+    colourLines(lines, np.repeat([_colour(box) for box in found], 4, axis=0))
     display.showOnSlices(lines)
     labels = _labels(volumeNode, [title(box) for box in found], places[:, 0])
     folders.claim(lines, volumeNode, BOX)
     folders.claim(labels, volumeNode, LABELS)
     return [lines, labels]
+
+
+def _colour(box: Box) -> tuple[float, float, float]:
+    """That of its bone; without a level that of a bone of its group."""
+    from X2BRLogic import anatomy
+
+    bones = [bone for bone in anatomy.BONES if bone.group == box.group]
+    return next((bone.colour for bone in bones if bone.name == box.name), bones[0].colour)
 
 
 def _corners(box: Box) -> list[tuple[float, float]]:

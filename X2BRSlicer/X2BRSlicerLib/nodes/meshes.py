@@ -43,6 +43,18 @@ def modelFromLines(segments: np.ndarray, name: str, colour: Colour, width: float
     return node
 
 
+def colourLines(modelNode: slicer.vtkMRMLModelNode, colours: np.ndarray) -> None:
+    """Give each straight line of a model its own colour, ``(N, 3)`` RGB 0-1."""
+    bytes_ = np.repeat(np.round(255 * np.asarray(colours)).astype(np.uint8), 2, axis=0)
+    array = numpy_to_vtk(bytes_, deep=True, array_type=vtk.VTK_UNSIGNED_CHAR)
+    array.SetName("Colour")
+    modelNode.GetPolyData().GetPointData().SetScalars(array)
+    look = modelNode.GetDisplayNode()
+    look.SetActiveScalar("Colour", vtk.vtkAssignAttribute.POINT_DATA)
+    look.SetScalarRangeFlag(slicer.vtkMRMLDisplayNode.UseDirectMapping)
+    look.SetScalarVisibility(True)
+
+
 def meshFromModel(modelNode: slicer.vtkMRMLModelNode) -> trimesh.Trimesh:
     """A model of triangles as a mesh in world RAS mm. Raises `InputError` for a model of anything else."""
     import trimesh
