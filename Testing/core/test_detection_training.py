@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -18,6 +19,13 @@ from X2BRLogic.detection.runtime import load
 from X2BRLogic.detection.yolo_layout import make_folders, write_film
 from X2BRLogic.errors import InputError
 from X2BRLogic.geometry import XRayGeometry
+
+
+def require_ultralytics():
+    """Without importing it, which is for `X2BRLogic.detection.architecture` to do."""
+    if importlib.util.find_spec("ultralytics") is None:
+        pytest.skip("ultralytics (AGPL-3.0) is optional and not installed")
+
 
 SETTINGS = """
 system = "yolov9t"
@@ -73,7 +81,7 @@ def _configuration(folder, films, name, steps):
 @pytest.fixture(scope="module")
 def trained(films, tmp_path_factory):
     """The folder of a run of four steps."""
-    pytest.importorskip("ultralytics", reason="ultralytics (AGPL-3.0) is optional and not installed")
+    require_ultralytics()
     pytest.importorskip("onnx", reason="onnx writes weights; it is not installed")
     folder = tmp_path_factory.mktemp("run")
     assert main(["train", str(_configuration(folder, films, "whole", 4)), "--device", "cpu"]) == 0
@@ -157,7 +165,7 @@ def test_a_file_that_fits_not_is_told(trained, tmp_path):
 
 
 def test_an_architecture_that_does_not_exist_is_told(films, tmp_path):
-    pytest.importorskip("ultralytics", reason="ultralytics (AGPL-3.0) is optional and not installed")
+    require_ultralytics()
     from X2BRLogic.detection.training import train_detector
 
     with pytest.raises(InputError, match="ultralytics knows no architecture 'yolov9zz'"):
@@ -165,8 +173,8 @@ def test_an_architecture_that_does_not_exist_is_told(films, tmp_path):
 
 
 def test_ultralytics_is_kept_off_the_network(tmp_path):
-    """It is imported and built with a socket that cannot be opened and a home that must stay empty."""
-    pytest.importorskip("ultralytics", reason="ultralytics (AGPL-3.0) is optional and not installed")
+    """It is imported and built with a socket that cannot be opened and an empty home; other libraries stay whole."""
+    require_ultralytics()
     home = tmp_path / "home"
     home.mkdir()
     code = (
@@ -174,7 +182,10 @@ def test_ultralytics_is_kept_off_the_network(tmp_path):
         "def refuse(*args, **kwargs): raise AssertionError('network')\n"
         "socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse\n"
         "from X2BRLogic.detection.architecture import build\n"
+        "import PIL.Image, torch\n"
+        "before = PIL.Image.open, torch.save\n"
         "build('yolov9t')\n"
+        "assert (PIL.Image.open, torch.save) == before\n"
     )
     environment = {key: value for key, value in os.environ.items() if not key.startswith("YOLO_")}
     environment |= {"HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path), "MPLCONFIGDIR": str(tmp_path)}

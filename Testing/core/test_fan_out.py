@@ -65,7 +65,9 @@ def test_no_item_stops_the_others(tmp_path, capfd):
         assert outcomes[item].value is None
         assert f"died {ATTEMPTS} times" in outcomes[item].error and "500 MiB" in outcomes[item].error
         assert len((tmp_path / item).read_text().split()) == ATTEMPTS
-    assert capfd.readouterr() == ("", "")
+    told = capfd.readouterr()
+    # VTK, where other tests have used it, warns when its windows are collected in another thread.
+    assert told.out == "" and [line for line in told.err.splitlines() if "vtk" not in line] == []
 
 
 def test_each_worker_has_one_thread_and_ours_stay(tmp_path):

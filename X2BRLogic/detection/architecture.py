@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import InputError
@@ -22,13 +24,31 @@ def require_ultralytics():
     os.environ.setdefault("YOLO_CONFIG_DIR", str(Path(tempfile.gettempdir(), "x2br-ultralytics")))
     try:
         Path(os.environ["YOLO_CONFIG_DIR"]).mkdir(parents=True, exist_ok=True)
-        import ultralytics
+        with _others_as_they_are():
+            import ultralytics
+            import ultralytics.utils
     except ImportError:
         raise InputError(
             "ultralytics is not installed; it is AGPL-3.0 and optional: pip install ultralytics, "
             "or run the detector with --runtime onnx"
         ) from None
     return ultralytics
+
+
+@contextmanager
+def _others_as_they_are() -> Iterator[None]:
+    """Undo what ultralytics does to other libraries, for the whole process, when it is imported.
+
+    Its `Image.open` asks for another package where a file is no picture, and its `torch.save` tries again and again.
+    """
+    import torch
+    from PIL import Image
+
+    opened, saved = Image.open, torch.save
+    try:
+        yield
+    finally:
+        Image.open, torch.save = opened, saved
 
 
 def build(system: str, classes: int = len(CLASSES)):
