@@ -9,10 +9,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .boxes import Box
 
-#: Colours by group, as far apart as they can be on grey.
+#: Colours by group, of the hue that its bones have in 3D and as far apart as they can be on grey.
 COLOURS: dict[str, tuple[int, int, int]] = {
-    "ribs_left": (70, 200, 255),
-    "ribs_right": (255, 165, 60),
+    "ribs_left": (255, 165, 60),
+    "ribs_right": (70, 200, 255),
     "vertebrae": (120, 230, 120),
     "sternum": (240, 220, 120),
     "cartilages": (160, 220, 200),
