@@ -271,7 +271,14 @@ def test_interrupted_it_has_a_table_and_goes_on(films, tmp_path, weights):
         save_noise(films / f"more_{n}.png", 20 + n)
     command = [sys.executable, "-m", "X2BRLogic", "reconstruct", films, "--out", tmp_path / "out", "--weights", weights]
     command += ["--device", "cpu", "--resolution", "64", "--json", "--workers", "1"]
-    process = subprocess.Popen([str(c) for c in command], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [str(c) for c in command],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        # Tests that run in the background of a shell inherit that SIGINT is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     for line in process.stderr:
         if line.startswith("[3/"):
             process.send_signal(signal.SIGINT)

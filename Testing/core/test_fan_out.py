@@ -94,7 +94,8 @@ def test_items_are_taken_as_they_are_needed_and_closing_ends_all(tmp_path):
     for _ in range(5):
         assert next(outcomes).error is None
     assert len(taken) <= 5 + 2
-    workers = [p for p in psutil.Process().children(recursive=True) if "spawn_main" in " ".join(p.cmdline())]
+    children = [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
+    workers = [p for p in children if "spawn_main" in " ".join(p.cmdline())]
     assert len(workers) == 2
     start = time.perf_counter()
     outcomes.close()
