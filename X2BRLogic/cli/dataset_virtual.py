@@ -22,8 +22,16 @@ def add_to(group) -> None:
     command.add_argument("out", type=Path, metavar="OUT", help="folder to write to; goes on if interrupted")
     command.add_argument("--count", type=count, required=True, help="number of virtual patients")
     command.add_argument("--seed", type=int, default=0, help="the same seed makes the same patients; default 0")
-    command.add_argument("--views", type=count, default=4, help="radiographs a patient; default 4")
+    command.add_argument(
+        "--views", type=count, default=4, help="frontal films a patient, each with a lateral one; default 4"
+    )
     command.add_argument("--exclude", nargs="*", default=[], metavar="NAME", help="subjects left out, to be tested on")
+    command.add_argument(
+        "--no-learning",
+        dest="learn",
+        action="store_false",
+        help="vary each person at random alone, so that training can leave out any of them later",
+    )
     add_workers(command)
     add_events(command)
 
@@ -39,6 +47,7 @@ def run(options: argparse.Namespace) -> dict:
         seed=options.seed,
         views=options.views,
         exclude=tuple(options.exclude),
+        learn=options.learn,
         **where(options),
     )
     return {"out": str(options.out), "views": options.views} | follow(events, options.events)

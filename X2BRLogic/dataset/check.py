@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
@@ -15,7 +14,7 @@ from PIL import Image
 from .. import anatomy
 from ..errors import InputError
 from ..fan_out import fan_out
-from ..files import reason
+from ..files import read_json, reason
 from ..geometry import XRayGeometry
 from ..surface import contains, is_manifold
 from ..volume import Volume
@@ -189,7 +188,7 @@ def _films(folder: Path, record: dict, settings: Settings) -> Iterator[str]:
     if [view["name"] for view in record["views"]] != names:
         yield f"its views are not those of the settings, {', '.join(names)}"
         return
-    placed = json.loads((folder / layout.DRR / "geometry.json").read_text(encoding="utf-8"))["images"]
+    placed = read_json(folder / layout.DRR / "geometry.json")["images"]
     labels = _grid(folder, record)
     for view in record["views"]:
         with Image.open(folder / view["image"]) as picture:
@@ -198,7 +197,7 @@ def _films(folder: Path, record: dict, settings: Settings) -> Iterator[str]:
                 yield f"{view['image']} is {picture.mode} {picture.size}, not 16-bit grey of {settings.size} pixels"
         geometry = XRayGeometry.from_dict(placed[Path(view["image"]).name])
         projection = project_labels(labels, geometry)
-        stored = json.loads((folder / view["boxes"]).read_text(encoding="utf-8"))
+        stored = read_json(folder / view["boxes"])
         if not _same_boxes(stored["boxes"], boxes_of(projection)["boxes"]):
             yield f"{view['boxes']}: its boxes are not where the labels and the geometry say"
         with np.load(folder / view["depth"], allow_pickle=False) as file:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
@@ -12,7 +11,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..fan_out import fan_out
-from ..files import reason
+from ..files import parse_json, read_json, reason
 from ..geometry import XRayGeometry
 from . import layout
 from .population import POPULATION
@@ -42,7 +41,7 @@ def check_population(folder: Path, **where) -> Iterator[tuple[str, list[str]]]:
         InputError: no patient, or no account of them that can be read.
     """
     try:
-        settings = json.loads((folder / POPULATION).read_text(encoding="utf-8"))["settings"]
+        settings = read_json(folder / POPULATION)["settings"]
         views, subjects = int(settings["views"]), tuple(settings["subjects"])
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{folder / POPULATION} is missing or damaged; build the patients again") from None
@@ -93,7 +92,7 @@ def check_patient(views: int, subjects: tuple[str, ...], file: Path) -> list[str
 
 def _contents(arrays: dict[str, np.ndarray], views: int, subjects: tuple[str, ...]) -> list[str]:
     try:
-        record = json.loads(str(arrays["record"]))
+        record = parse_json(str(arrays["record"]))
         geometries = [XRayGeometry.from_dict(geometry) for geometry in record["geometries"]]
         subject, determinant = record["subject"], float(record["determinant"])
     except (ValueError, KeyError, TypeError) as error:

@@ -1,7 +1,7 @@
-"""Training samples made when they are asked for: a radiograph and labelled points, without a file or a warped volume.
+"""Training samples made when they are asked for: a radiograph and what is where on its rays, without a warped volume.
 
 A virtual patient is drawn, its HU are changed on the scan's own grid, the film's rays are pushed through the
-deformation into the scan, and so are the points that want a label. The films are those of the written route.
+deformation into the scan, and so are the points that want a label. The films are those of a warped volume.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from .continuation import UNKNOWN
 from .hounsfield import rescanned
 from .motion import ShapeModel
 from .person import Person, VirtualPatient, draw_patient, prepare
-from .rays import line_integrals, missing, ray_lattice
+from .rays import labels_along, line_integrals, missing, ray_lattice
 from .resample import resample
 from .subject import Subject
 from .training_film import collimate, expose, random_geometry
 from .truth import OccupancySamples
-from .virtual import NEAR_SURFACE_POINTS, UNIFORM_POINTS
 
+UNIFORM_POINTS = 6144
+NEAR_SURFACE_POINTS = 10240
 #: Grid of the scans, mm: as fine as a film's pixels at the patient.
 SPACING_MM = 2.0
 _SPREAD_MM = 4.0
@@ -34,16 +35,18 @@ _UNCLEAR[[anatomy.CARTILAGES, UNKNOWN]] = True
 
 @dataclass(frozen=True)
 class Sample:
-    """One radiograph with labelled points.
+    """One radiograph with its truth.
 
     Attributes:
         image: ``(S, S)`` float32 in [0, 1], the network's input.
-        truth: points of the ray cube, uniform ones first, in the proportion of the files.
+        truth: points of the ray cube, `UNIFORM_POINTS` uniform ones to `NEAR_SURFACE_POINTS` others, in this order.
+        labels: what is at the cells of the ray cube, `rays.LABEL_CELLS` uint8 (`rays.labels_along`).
         geometry: of the film.
     """
 
     image: np.ndarray
     truth: OccupancySamples
+    labels: np.ndarray
     geometry: XRayGeometry
 
 
@@ -65,24 +68,25 @@ class Source:
         points: int,
         model: ShapeModel | None = None,
         integrate=line_integrals,
-    ) -> list[Sample]:
-        """`views` radiographs of one virtual patient, determined by the state of `rng`.
+    ) -> tuple[VirtualPatient, list[Sample]]:
+        """A virtual patient, determined by the state of `rng`, and so many frontal films, each before a lateral one.
 
         Args:
-            points: labelled points for each.
+            points: labelled points for each film.
             integrate: makes films of HU, a `RayLattice` and the part exposed: `rays.line_integrals`, or another
                 device's.
         """
         patient = draw_patient(self.person, rng, model)
         ct = rescanned(self.person.ct, self.person.labels, self.person.perfusion, patient.tissue)
         films = []
-        for _ in range(views):
-            geometry = random_geometry(rng, patient.centre)
+        for lateral in (False, True) * views:
+            geometry = random_geometry(rng, patient.centre, lateral=lateral)
             lattice = ray_lattice(geometry, patient.deformation, self.person.ct)
             exposed = collimate(rng, missing(lattice, self.person.labels.array))
             image = expose(rng, integrate(ct.array, lattice, exposed), exposed)
-            films.append(Sample(image, self.truth(rng, patient, geometry, points), geometry))
-        return films
+            truth = self.truth(rng, patient, geometry, points)
+            films.append(Sample(image, truth, labels_along(self.person.labels, lattice), geometry))
+        return patient, films
 
     def truth(
         self, rng: np.random.Generator, patient: VirtualPatient, geometry: XRayGeometry, count: int

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import InputError
+from ..files import parse_json, read_json
 from . import layout
 from .population import POPULATION
 from .records import read_record, subject_names
@@ -59,7 +58,7 @@ def entries(dataset: Path) -> tuple[dict, list[Entry]]:
         raise InputError(f"{dataset} holds no subjects; make a data set with x2br dataset build or virtual first")
     for file in (layout.DATASET, POPULATION):
         try:
-            about = json.loads((dataset / file).read_text(encoding="utf-8"))
+            about = read_json(dataset / file)
         except (OSError, ValueError):
             continue
         if isinstance(about, dict):
@@ -89,9 +88,9 @@ def _of_record(dataset: Path, name: str) -> Entry:
 def _of_patient(path: Path) -> Entry:
     try:
         with np.load(path) as arrays:
-            origin = f"from {json.loads(str(arrays['record']))['subject']}"
+            origin = f"from {parse_json(str(arrays['record']))['subject']}"
         status, reasons = layout.ACCEPTED, ()
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+    except Exception:  # a damaged archive fails in many ways
         origin, status, reasons = "", layout.FAILED, ("its file cannot be read; remove it and run the command again",)
     return Entry(path.stem, status, reasons, (), (), origin, path.name, partial(_patient_picture, path))
 
@@ -100,7 +99,7 @@ def _thumbnail(path: Path) -> Image.Image | None:
     try:
         with Image.open(path) as image:
             return image.convert("RGB")
-    except (OSError, ValueError, Image.DecompressionBombError):
+    except Exception:  # a damaged picture fails anywhere in its decoder
         return None
 
 
@@ -111,13 +110,13 @@ def _patient_picture(path: Path) -> Image.Image | None:
             films = arrays["images"][:_VIEWS]
             points = arrays["points"][0] / np.float32(65535)
             inside = np.unpackbits(arrays["occupied"][0])[: len(points)].astype(bool)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        tiles = [Image.fromarray(film).resize((_TILE, _TILE), Image.Resampling.LANCZOS) for film in films]
+        for across in (0, 1):  # the ray cube's x grows against the columns, z against the rows
+            place = 1 - points[inside][:, (2, across)]
+            count, _, _ = np.histogram2d(*place.T, bins=_TILE, range=((0, 1), (0, 1)))
+            tiles.append(Image.fromarray((np.minimum(count, 3) * 85).astype(np.uint8)))
+    except Exception:  # as above
         return None
-    tiles = [Image.fromarray(film).resize((_TILE, _TILE), Image.Resampling.LANCZOS) for film in films]
-    for across in (0, 1):  # the ray cube's x grows against the columns, z against the rows
-        place = 1 - points[inside][:, (2, across)]
-        count, _, _ = np.histogram2d(*place.T, bins=_TILE, range=((0, 1), (0, 1)))
-        tiles.append(Image.fromarray((np.minimum(count, 3) * 85).astype(np.uint8)))
     row = Image.new("RGB", (_TILE * len(tiles), _TILE))
     for n, tile in enumerate(tiles):
         row.paste(tile, (n * _TILE, 0))

@@ -15,7 +15,7 @@ import numpy as np
 from .. import __version__
 from ..errors import InputError
 from ..fan_out import fan_out
-from ..files import only_writer, written_whole
+from ..files import only_writer, read_json, written_whole
 from . import layout
 from .events import Course
 from .subject import Subject, find_subjects, read_subject
@@ -53,6 +53,7 @@ def build_population(
     seed: int = 0,
     views: int = 4,
     exclude: tuple[str, ...] = (),
+    learn: bool = True,
     workers: int = 1,
     scheduler: str | None = None,
     memory: str = "4 GiB",
@@ -65,8 +66,10 @@ def build_population(
     Args:
         subjects: folder of labelled CTs (`find_subjects`).
         out: folder to write to, made if missing.
-        product: what is made of each; by default a file of films and occupancy (`virtual.make_patient`).
+        product: what is made of each; by default a file of films and occupancy (`patient_file.make_patient`).
         exclude: names of subjects to leave out, so that they can be tested on.
+        learn: also vary them as the subjects differ from each other. Without it a patient owes nothing to any subject
+            but its own, so that whoever trains can leave out any of them.
         workers, scheduler, memory: see `fan_out`.
 
     Raises:
@@ -74,7 +77,8 @@ def build_population(
     """
     product = product or _occupancy()
     folders = find_subjects(subjects, exclude)
-    _prepare(out / product.record, {"seed": seed, "views": views, "subjects": [folder.name for folder in folders]})
+    settings = {"seed": seed, "views": views, "subjects": [folder.name for folder in folders]}
+    _prepare(out / product.record, settings | ({} if learn else {"learn": False}))
     with only_writer(out):
         for leftover in out.glob(".*.npz"):  # of processes that were killed
             leftover.unlink()
@@ -83,7 +87,7 @@ def build_population(
         outcomes = fan_out(function, waiting, workers=workers, scheduler=scheduler, memory=memory)
         course = Course(count, len(waiting), None if scheduler else workers)
         yield course.start()
-        if waiting:
+        if waiting and learn:
             from .person import SHAPE_MODEL, learn_from  # compiled kernels, which a finished population does without
 
             learn_from(folders, out / SHAPE_MODEL)
@@ -109,11 +113,11 @@ def _file(out: Path, number: int, views: int) -> Path:
 
 
 def _write_occupancy(subject: Subject, model: ShapeModel | None, out: Path, seed: int, views: int, number: int) -> None:
-    from .virtual import make_patient
+    from .patient_file import make_patient
 
-    arrays = make_patient(subject, np.random.default_rng((seed, number)), views, model)
+    arrays = make_patient(_source(subject), np.random.default_rng((seed, number)), views, model)
     with written_whole(_file(out, number, views)) as partial_file, open(partial_file, "wb") as stream:
-        np.savez(stream, **arrays)
+        np.savez_compressed(stream, **arrays)
 
 
 def _write_patient(write: Callable, folders: list[Path], out: Path, seed: int, views: int, number: int) -> None:
@@ -129,6 +133,14 @@ def _subject(folder: Path) -> Subject:
     return read_subject(folder)
 
 
+@lru_cache(maxsize=8)
+def _source(subject: Subject):
+    """What patients are drawn from; subjects are those of `_subject`."""
+    from .on_the_fly import Source
+
+    return Source(subject)
+
+
 @lru_cache(maxsize=1)
 def _model(file: Path):
     """The shape model that `learn_from` left, if any: it leaves none where the subjects are too few."""
@@ -142,7 +154,7 @@ def _prepare(file: Path, settings: dict) -> None:
     out = file.parent
     try:
         out.mkdir(parents=True, exist_ok=True)
-        before = json.loads(file.read_text(encoding="utf-8"))["settings"] if file.exists() else None
+        before = read_json(file)["settings"] if file.exists() else None
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{file} is damaged; remove it, or give another folder") from None
     except OSError as error:

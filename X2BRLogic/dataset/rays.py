@@ -97,6 +97,53 @@ def missing(lattice: RayLattice, labels: np.ndarray) -> np.ndarray:
     return to_pixels(unknown.sum(0) * (lattice.depth_mm / (len(unknown) - 1)) * lattice.path, lattice.shape)
 
 
+#: Cells of the ray cube whose labels are kept of a film: along depth, rows and columns, 3.1 x 3.6 x 3.6 mm.
+LABEL_CELLS = (128, 112, 112)
+
+
+def labels_along(labels: Volume, lattice: RayLattice, cells: tuple[int, int, int] = LABEL_CELLS) -> np.ndarray:
+    """The labels at the centres of the ray cube's cells, uint8 of shape `cells`: depth along y, rows, columns.
+
+    Outside the scan there is air beside it, or `UNKNOWN` where its border says so, and `UNKNOWN` above and below.
+    """
+    return _labels_along(labels.array, lattice.ijk, lattice.depth_mm / CUBE_EDGE_MM, lattice.shape, cells)
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def _labels_along(labels, nodes, reach, shape, cells):
+    nk, nj, ni = labels.shape
+    depths = nodes.shape[0]
+    out = np.zeros(cells, dtype=np.uint8)
+    for d in prange(cells[0]):
+        place = ((d + 0.5) / cells[0] - 0.5 + reach / 2) / reach * (depths - 1)
+        if place < 0 or place > depths - 1:
+            continue
+        z = min(int(place), depths - 2)
+        fz = place - z
+        for row in range(cells[1]):
+            place = ((row + 0.5) * shape[0] / cells[1] - 0.5) / LATTICE_PIXELS
+            r = int(place)
+            fr = place - r
+            for column in range(cells[2]):
+                place = ((column + 0.5) * shape[1] / cells[2] - 0.5) / LATTICE_PIXELS
+                c = int(place)
+                fc = place - c
+                ijk = np.zeros(3)
+                for corner in range(8):
+                    dz, dr, dc = corner & 1, (corner >> 1) & 1, corner >> 2
+                    part = (fz if dz else 1 - fz) * (fr if dr else 1 - fr) * (fc if dc else 1 - fc)
+                    for a in range(3):
+                        ijk[a] += part * nodes[z + dz, r + dr, c + dc, a]
+                i, j, k = int(np.floor(ijk[0] + 0.5)), int(np.floor(ijk[1] + 0.5)), int(np.floor(ijk[2] + 0.5))
+                found = labels[min(max(k, 0), nk - 1), min(max(j, 0), nj - 1), min(max(i, 0), ni - 1)]
+                if k < 0 or k >= nk:
+                    found = np.uint8(UNKNOWN)
+                elif (i < 0 or i >= ni or j < 0 or j >= nj) and found != UNKNOWN:
+                    found = np.uint8(0)
+                out[d, row, column] = found
+    return out
+
+
 def to_pixels(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Values ``(R, C)`` on the lattice, linearly interpolated at the film's pixels, float32."""
     places = [np.arange(n) / LATTICE_PIXELS for n in shape]

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 import uuid
 from pathlib import Path
 
 from .. import __version__
 from ..errors import InputError
-from ..files import folder_written_whole, written_whole
+from ..files import folder_written_whole, read_json, written_whole
 from . import layout
+
+#: What a record's keys hold, where they are there.
+_KINDS = {
+    **dict.fromkeys(("name", "person", "status", "settings_sha256", "x2br"), str),
+    **dict.fromkeys(("reasons", "remarks", "gates", "views"), list),
+    **dict.fromkeys(("measures", "labels", "source", "scan", "grid", "bones", "files", "seconds"), dict),
+}
 
 
 def sha256(file: Path) -> str:
@@ -29,10 +37,27 @@ def inventory(folder: Path) -> dict[str, dict]:
 def read_record(folder: Path) -> dict | None:
     """A subject's record; ``None`` where there is none that can be read: the subject is then made again."""
     try:
-        record = json.loads((folder / layout.RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        record = read_json(folder / layout.RECORD)
+        return record if record["schema"] == layout.SCHEMA and _is_sound(record) else None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
-    return record if isinstance(record, dict) and record.get("schema") == layout.SCHEMA else None
+
+
+def _is_sound(record: dict) -> bool:
+    """Whether every key that is there holds what it should; raises for many of those that do not."""
+    kinds = all(isinstance(record.get(key, kind()), kind) for key, kind in _KINDS.items())
+    sizes = [file["bytes"] for file in record.get("files", {}).values()]
+    cuts = [bone["cut"] for bone in record.get("bones", {}).values()]
+    return (
+        kinds
+        and record["status"] in (layout.ACCEPTED, layout.REJECTED, layout.FAILED)
+        and all(isinstance(size, int) and 0 <= size < 1 << 62 for size in sizes)
+        and all(isinstance(cut, bool) for cut in cuts)
+        and math.isfinite(sum(record.get("seconds", {}).values()))
+        and isinstance(record.get("labels", {}).get("method"), str | None)
+        and all(isinstance(record.get("source", {}).get(key), str | None) for key in ("ct", "sha256"))
+        and all(isinstance(text, str) for key in ("reasons", "remarks", "gates") for text in record[key])
+    )
 
 
 def write_record(folder: Path, record: dict) -> None:

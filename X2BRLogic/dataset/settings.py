@@ -10,7 +10,7 @@ from pathlib import Path
 from .. import __version__
 from ..drr import Detector, Pose, series
 from ..errors import InputError
-from ..files import written_whole
+from ..files import read_json, reason, shown, written_whole
 from ..geometry import DEFAULT_PIXEL_SPACING, DEFAULT_SID, DEFAULT_SIZE, DEFAULT_SOD, VIEWS
 from ..segmentation import METHODS, SCHEMES
 from ..volume_io import MAX_VOXELS
@@ -98,8 +98,8 @@ class Settings:
         try:
             known = {field.name: data[field.name] for field in fields(cls)}
             return cls(**known | {"views": tuple(known["views"]), "angles": tuple(known["angles"])})
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"these are no settings of a data set: {error}") from None
+        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+            raise InputError(f"these are no settings of a data set: {reason(error)}") from None
 
     @property
     def sha256(self) -> str:
@@ -117,10 +117,12 @@ def write_settings(dataset: Path, settings: Settings) -> None:
 def read_settings(dataset: Path) -> Settings:
     """What a data set is made with. Raises `InputError` where that is no data set, or of another schema."""
     try:
-        data = json.loads((dataset / layout.DATASET).read_text(encoding="utf-8"))
+        data = read_json(dataset / layout.DATASET)
         schema = data["schema"]
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{dataset} is no data set: it has no {layout.DATASET} that can be read") from None
     if schema != layout.SCHEMA:
-        raise InputError(f"{dataset} has schema {schema}, this program has {layout.SCHEMA}; build it again elsewhere")
+        raise InputError(
+            f"{dataset} has schema {shown(schema)}, this program has {layout.SCHEMA}; build it again elsewhere"
+        )
     return Settings.from_dict(data.get("settings", {}))

@@ -13,7 +13,7 @@ from ..volume import Volume
 from ..volume_io import match_grid, read_ct, read_labels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Subject:
     """A CT in Hounsfield units (int16) and its bone labels (uint8) on one grid."""
 

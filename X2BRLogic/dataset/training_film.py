@@ -16,16 +16,19 @@ _COLLIMATED = 0.5
 _BEYOND_MM = 60.0
 
 
-def random_geometry(rng: np.random.Generator, centre: np.ndarray, size: int = IMAGE_SIZE) -> XRayGeometry:
-    """A frontal film as they are taken: AP or PA, patient a little turned and off centre, any usual distance.
+def random_geometry(
+    rng: np.random.Generator, centre: np.ndarray, size: int = IMAGE_SIZE, *, lateral: bool = False
+) -> XRayGeometry:
+    """A film as they are taken: AP, PA or lateral, patient a little turned and off centre, any usual distance.
 
     Its `size` x `size` pixels are those of a network's input image. `centre`: RAS mm of the thorax.
     """
+    views = ("LAT", "RLAT") if lateral else ("AP", "PA")
     sod = rng.uniform(1000.0, 1900.0)
     sid = sod + rng.uniform(150.0, 350.0)
     pixel = CUBE_EDGE_MM * sid / sod / size
     return XRayGeometry.from_view(
-        "AP" if rng.random() < 0.6 else "PA",
+        views[0] if rng.random() < 0.6 else views[1],
         angle=rng.normal(0, 5),
         tilt=rng.normal(0, 3),
         roll=rng.normal(0, 2),

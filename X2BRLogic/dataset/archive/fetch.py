@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ...errors import InputError
-from ...files import written_whole
+from ...files import read_json, written_whole
 from .check import damage, unsuitable
 from .index import Collection, Series
 from .store import Remote
@@ -176,7 +176,7 @@ class _Record:
     def _read(self) -> dict[str, dict]:
         path = self._out / MANIFEST
         try:
-            before = json.loads(path.read_text(encoding="utf-8"))
+            before = read_json(path)
             known = {each["uid"]: each for each in before["series"]}
         except FileNotFoundError:
             return {}

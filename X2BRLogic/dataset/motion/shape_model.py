@@ -22,7 +22,7 @@ from scipy.spatial import cKDTree
 
 from ... import anatomy
 from ...errors import InputError
-from ...files import reason, written_whole
+from ...files import parse_json, reason, written_whole
 from .armature import Armature
 from .transforms import apply, exponential, fit_affine, fit_rigid, logarithm, translation
 
@@ -33,6 +33,9 @@ _STRETCH = 1.3
 _NEIGHBOUR_MM = 35.0
 _FEWEST_BONES = 6
 _CUT_OFF = 1.8
+
+#: No motion from one person to another is larger, mm; nor are numbers that are none.
+_FARTHEST = 1e4
 
 
 @dataclass(frozen=True)
@@ -86,8 +89,12 @@ class ShapeModel:
         """Read what `save` wrote. Raises `InputError` if it is something else."""
         try:
             with safe_open(path, framework="numpy") as stored:
-                names = json.loads(stored.metadata()["names"])
-                return cls(tuple(names), stored.get_tensor("labels"), stored.get_tensor("poses"))
+                names = parse_json(stored.metadata()["names"])
+                labels, poses = stored.get_tensor("labels"), stored.get_tensor("poses")
+            fitting = len(names) > 1 and poses.shape == (len(names), len(labels), 4, 4)
+            if not fitting or not (np.abs(poses) < _FARTHEST).all():
+                raise ValueError("its names, bones and motions do not fit each other")
+            return cls(tuple(map(str, names)), labels, poses)
         except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path} is no shape model ({reason(error)}); delete it and build again") from None
 
