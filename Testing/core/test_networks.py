@@ -9,13 +9,13 @@ import torch
 from safetensors.torch import save_file
 
 from X2BRLogic.errors import InputError
-from X2BRLogic.models import resources, weights_of
+from X2BRLogic.models import installed, resources, weights_of
 from X2BRLogic.networks import SYSTEMS, OccupancyField, build, load_model, save_model, system_of
 from X2BRLogic.networks.cores import each_on_a_core
 from X2BRLogic.networks.decoder import ConditionalBatchNorm
 from X2BRLogic.networks.device import choose_device, points_at_once
 from X2BRLogic.networks.x2b import X2B, X2BConfig
-from X2BRLogic.networks.x2b_aligned import X2BAligned, X2BAlignedConfig
+from X2BRLogic.networks.x2b_aligned import NAMED, RayFields, X2BAligned, X2BAlignedConfig
 from X2BRLogic.radiograph import network_image, read_radiograph
 
 TINY = X2BConfig(encoder="convnext_atto", image_size=64, latent=32, hidden=16, blocks=2, octaves=3)
@@ -28,7 +28,7 @@ def network():
     # Running statistics and conditional parameters away from their initial values.
     for parameter in network.decoder.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    network(torch.rand(4, 1, 64, 64), torch.rand(4, 50, 3) - 0.5)
+    network.decode(network.encode(torch.rand(4, 1, 64, 64)), torch.rand(4, 50, 3) - 0.5)
     return network.eval()
 
 
@@ -47,8 +47,8 @@ def test_conditional_batch_norm_is_its_formula():
 def test_each_image_conditions_its_own_points(network):
     images, points = torch.rand(2, 1, 64, 64), torch.rand(1, 20, 3) - 0.5
     with torch.no_grad():
-        together = network(images, points.expand(2, -1, -1))
-        apart = torch.cat([network(image[None], points) for image in images])
+        together = network.decode(network.encode(images), points.expand(2, -1, -1))
+        apart = torch.cat([network.decode(network.encode(image[None]), points) for image in images])
     assert together.shape == (2, 20) and torch.allclose(together, apart, atol=1e-4)
     assert not torch.allclose(together[0], together[1], atol=1e-3)
 
@@ -70,13 +70,15 @@ def test_the_encoder_keeps_where_things_are():
 def test_the_aligned_field_is_where_the_image_says():
     """The value at a point is the field's at the point's pixel and depth: column against x, row against z."""
     network = X2BAligned(X2BAlignedConfig(image_size=64, depths=8, width=16)).eval()
-    field = torch.zeros(1, 1, 8, 32, 32)
+    presence = torch.zeros(1, 2, 8, 32, 32)
     depth, row, column = 6, 3, 20
-    field[0, 0, depth, row, column] = 5.0
+    presence[0, 0, depth, row, column] = 5.0
+    fields = RayFields(presence, torch.zeros(1, len(NAMED), 16, 16, 16))
     point = [0.5 - (column + 0.5) / 32, (depth + 0.5) / 8 - 0.5, 0.5 - (row + 0.5) / 32]
-    assert network.decode(field, torch.tensor([[point]]))[0, 0] == pytest.approx(5.0)
+    assert network.decode(fields, torch.tensor([[point]]))[0, 0] == pytest.approx(5.0)
     with torch.no_grad():
-        assert network.encode(torch.rand(1, 1, 64, 64)).shape == field.shape
+        encoded = network.encode(torch.rand(1, 1, 64, 64))
+    assert [part.shape for part in encoded] == [part.shape for part in fields]
 
 
 # --- the field of one image -------------------------------------------------------------------------------------------
@@ -97,13 +99,13 @@ def test_the_folded_decoder_gives_the_decoder_s_answer(network):
     points = torch.rand(10_000, 3) - 0.5
     for image in torch.rand(3, 1, 1, 64, 64):
         with torch.no_grad():
-            logits = network(image, points[None])
+            logits = network.decode(network.encode(image), points[None])
         assert logits.std() > 0.1, "a field in which nothing happens"
         assert probability_difference(network, image, points) < 1e-5
 
 
 @pytest.mark.weights
-@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("system", installed())
 def test_the_shipped_fields_made_fast_are_the_networks(system):
     network = load_model(weights_of(system)).network
     film = read_radiograph(resources() / "SampleData" / "chest_ap.png")
@@ -114,10 +116,11 @@ def test_the_shipped_fields_made_fast_are_the_networks(system):
 def test_the_aligned_network_knows_where_its_surface_is():
     """Its own points lie on the surface, and on every lump of the field there is one."""
     network = X2BAligned(X2BAlignedConfig(image_size=64, depths=8, width=16)).eval()
-    field = torch.full((1, 1, 8, 32, 32), -4.0)
+    presence = torch.full((1, 2, 8, 32, 32), -4.0)
+    field = RayFields(presence, torch.zeros(1, len(NAMED), 16, 16, 16))
     lumps = [(2, 5, 9), (6, 30, 1), (7, 0, 31)]  # the last in a corner
     for depth, row, column in lumps:
-        field[0, 0, depth, row, column] = 3.0
+        presence[0, 0, depth, row, column] = 3.0
     points = network.surface_points(field, -1.0)
     torch.testing.assert_close(network.field(field)(points), torch.full((len(points),), -1.0), atol=1e-4, rtol=0)
     for depth, row, column in lumps:
@@ -169,14 +172,14 @@ POINTS = np.random.default_rng(0).uniform(-0.5, 0.5, (100_000, 3)).astype(np.flo
 
 
 def test_enough_memory_is_not_spoken_of():
-    field = OccupancyField(Hungry(1e9), IMAGE, torch.device("cpu"))
+    field = OccupancyField(Hungry(1e9), [IMAGE], torch.device("cpu"))
     np.testing.assert_allclose(field(POINTS), POINTS.sum(1), atol=1e-6)
     assert field.warnings == [] and field.device.type == "cpu"
 
 
 def test_a_card_short_of_memory_takes_fewer_points_at_a_time():
     network = Hungry(on_card=10_000)
-    field = OccupancyField(network, IMAGE, CARD)
+    field = OccupancyField(network, [IMAGE], CARD)
     assert len(field(POINTS)) == len(POINTS)
     assert field.device == CARD and field.batch <= 10_000 and {kind for kind, _ in network.asked} == {"meta"}
     (warning,) = field.warnings
@@ -188,7 +191,7 @@ def test_a_card_short_of_memory_takes_fewer_points_at_a_time():
 
 def test_a_card_without_memory_hands_over_to_the_cpu():
     network = Hungry(on_card=100)
-    field = OccupancyField(network, IMAGE, CARD)
+    field = OccupancyField(network, [IMAGE], CARD)
     np.testing.assert_allclose(field(POINTS), POINTS.sum(1), atol=1e-6)
     assert field.device.type == "cpu" and field.batch == points_at_once(field.device)
     (warning,) = field.warnings
@@ -196,24 +199,24 @@ def test_a_card_without_memory_hands_over_to_the_cpu():
 
 
 def test_a_card_that_cannot_even_hold_the_network_hands_over_to_the_cpu():
-    field = OccupancyField(Hungry(on_card=100, encoding=1000), IMAGE, CARD)
+    field = OccupancyField(Hungry(on_card=100, encoding=1000), [IMAGE], CARD)
     assert field.device.type == "cpu" and len(field.warnings) == 1
     np.testing.assert_allclose(field(POINTS[:10]), POINTS[:10].sum(1), atol=1e-6)
 
 
 def test_no_memory_anywhere_is_one_sentence():
-    field = OccupancyField(Hungry(on_card=100, on_cpu=200), IMAGE, CARD)
+    field = OccupancyField(Hungry(on_card=100, on_cpu=200), [IMAGE], CARD)
     with pytest.raises(InputError, match="not enough memory"):
         field(POINTS)
     with pytest.raises(InputError, match="not enough memory"):
-        OccupancyField(Hungry(on_card=0, on_cpu=0, encoding=1), IMAGE, CARD)
+        OccupancyField(Hungry(on_card=0, on_cpu=0, encoding=1), [IMAGE], CARD)
 
 
 def test_the_allocator_s_own_error_on_a_cpu_is_understood():
     network = Hungry(1e9)
     network.field = lambda image: lambda points: torch.empty(10**15)  # refused for real
     with pytest.raises(InputError, match="not enough memory"):
-        OccupancyField(network, IMAGE, torch.device("cpu"))(POINTS)
+        OccupancyField(network, [IMAGE], torch.device("cpu"))(POINTS)
 
 
 def test_other_errors_are_not_taken_for_want_of_memory():
@@ -224,16 +227,15 @@ def test_other_errors_are_not_taken_for_want_of_memory():
 
     network.field = lambda image: broken
     with pytest.raises(RuntimeError, match="shapes"):
-        OccupancyField(network, IMAGE, torch.device("cpu"))(POINTS)
+        OccupancyField(network, [IMAGE], torch.device("cpu"))(POINTS)
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
-def test_every_system_maps_image_and_points_to_logits(system):
+def test_every_system_maps_films_and_points_to_logits(system):
     network = build(system, {"image_size": 64}).eval()
-    image, points = torch.rand(2, 1, 64, 64), torch.rand(2, 30, 3) - 0.5
+    films, points = torch.rand(network.views, 2, 1, 64, 64), torch.rand(2, 30, 3) - 0.5
     with torch.no_grad():
-        logits = network(image, points)
-        assert torch.allclose(logits, network.decode(network.encode(image), points), atol=1e-5)
+        logits = network.decode(network.encode(*films), points)
     assert logits.shape == (2, 30) and logits.isfinite().all() and system_of(network) == system
 
 
@@ -245,7 +247,8 @@ def test_weights_round_trip(network, tmp_path):
     assert loaded.network.config == TINY and not loaded.network.training
     image, points = torch.rand(1, 1, 64, 64), torch.rand(1, 100, 3) - 0.5
     with torch.no_grad():
-        difference = loaded.network(image, points).sigmoid() - network(image, points).sigmoid()
+        one, other = (n.decode(n.encode(image), points).sigmoid() for n in (loaded.network, network))
+        difference = one - other
     assert difference.abs().max() < 5e-3  # half precision
     assert not list(tmp_path.glob("*.partial"))
 

@@ -1,4 +1,4 @@
-"""A network that nobody trained and a film of noise: for tests to which it does not matter what comes out."""
+"""A network that nobody trained and a small film: for tests to which it does not matter what comes out."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from PIL import Image
 from X2BRLogic.networks import save_model
 from X2BRLogic.networks.x2b import X2B, X2BConfig
 
+_SAMPLE = Path(__file__).resolve().parents[2] / "Resources" / "SampleData" / "chest_ap.png"
+
 
 def save_untrained(path: Path, seed: int = 1) -> Path:
     """The weights of a small X2B that sees bone somewhere."""
@@ -21,8 +23,12 @@ def save_untrained(path: Path, seed: int = 1) -> Path:
     return path
 
 
-def save_noise(path: Path, seed: int = 0) -> Path:
-    """A film that can be read, 16 bit; its folder is made."""
+def save_film(path: Path, seed: int = 0) -> Path:
+    """A small film of a chest with noise of its own, 16 bit; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray((np.random.default_rng(seed).random((100, 80)) * 60000).astype(np.uint16)).save(path)
+    with Image.open(_SAMPLE) as sample:
+        chest = np.asarray(sample, dtype=np.float32)
+    chest = np.asarray(Image.fromarray(chest / chest.max()).resize((80, 100), Image.Resampling.BOX))
+    noisy = chest + 0.03 * np.random.default_rng(seed).normal(size=chest.shape)
+    Image.fromarray((noisy.clip(0, 1) * 60000).astype(np.uint16)).save(path)
     return path

@@ -72,9 +72,13 @@ class OccupancyDecoder(nn.Module):
         self.norm = ConditionalBatchNorm(latent, hidden)
         self.out = nn.Linear(hidden, 1)
 
-    def forward(self, points: Tensor, latent: Tensor) -> Tensor:
+    def fourier(self, points: Tensor) -> Tensor:
+        """What the decoder sees of points: ``(B, N, 3 + 6 * octaves)``."""
         phase = (points[..., None] * self.frequencies).flatten(-2)
-        features = self.lift(torch.cat([points, phase.sin(), phase.cos()], dim=-1))
+        return torch.cat([points, phase.sin(), phase.cos()], dim=-1)
+
+    def forward(self, points: Tensor, latent: Tensor) -> Tensor:
+        features = self.lift(self.fourier(points))
         for block in self.blocks:
             features = block(features, latent)
         return self.out(torch.relu(self.norm(features, latent))).squeeze(-1)

@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from ..errors import InputError
 
 
-def create_backbone(variant: str, pretrained: bool = False) -> nn.Module:
+def create_backbone(variant: str, pretrained: bool = False, **settings) -> nn.Module:
     """A timm model for grey images, without its head; every system calls its own `backbone`.
 
-    Raises `InputError` for a name that timm does not know.
+    `settings` are that model's own. Raises `InputError` for a name that timm does not know.
     """
     if not timm.is_model(variant):
         raise InputError(f"timm has no model {variant!r}; try convnext_atto")
-    return timm.create_model(variant, pretrained=pretrained, in_chans=1, num_classes=0, global_pool="")
+    return timm.create_model(variant, pretrained=pretrained, in_chans=1, num_classes=0, global_pool="", **settings)
 
 
 class ImageEncoder(nn.Module):
@@ -31,18 +31,26 @@ class ImageEncoder(nn.Module):
         latent: length of the latent vector (1024 in the X2BR paper).
         channels: kept of the last feature map.
         pretrained: load timm's ImageNet weights (needs the network the first time).
+        settings: see `create_backbone`.
 
     Shapes: ``(B, 1, S, S)`` in [0, 1] to ``(B, latent)``.
     """
 
-    def __init__(self, variant: str, image_size: int, latent: int, channels: int, pretrained: bool = False):
+    def __init__(self, variant: str, image_size: int, latent: int, channels: int, pretrained: bool = False, **settings):
         super().__init__()
-        self.backbone = create_backbone(variant, pretrained)
+        self.backbone = create_backbone(variant, pretrained, **settings)
         cells = (image_size // self.backbone.feature_info[-1]["reduction"]) ** 2
         self.narrow = nn.Conv2d(self.backbone.num_features, channels, 1)
         self.project = nn.Linear(channels * cells, latent)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def maps(self, image: Tensor) -> list[Tensor]:
+        """The backbone's feature maps ``(B, C, H, W)``, finest first; all of one size in a plain vision transformer."""
         # Centre the input so that the film's mean grey, not black, is the neutral value.
-        features = self.backbone.forward_features((image - 0.5) * 4.0)
-        return self.project(torch.relu(self.narrow(features)).flatten(1))
+        return self.backbone.forward_intermediates((image - 0.5) * 4.0, norm=True, intermediates_only=True)
+
+    def latent(self, last: Tensor) -> Tensor:
+        """The latent ``(B, L)`` of the last feature map."""
+        return self.project(torch.relu(self.narrow(last)).flatten(1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.latent(self.maps(image)[-1])

@@ -1,8 +1,9 @@
-"""The occupancy field of one image, asked wherever there is memory for it."""
+"""The occupancy field of one patient, asked wherever there is memory for it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -22,14 +23,14 @@ T = TypeVar("T")
 
 
 class OccupancyField:
-    """What a network says of one image: logits at points of the ray cube.
+    """What a network says of one image, or of as many as it takes: logits at points of the (first one's) ray cube.
 
     Where a card's memory runs out, batches are halved; when that does not help, the rest is done on the CPU, a few
     thousand points at a time on each core.
 
     Args:
         network: in evaluation mode; moved to the device.
-        image: ``(S, S)`` float32 in [0, 1], as `radiograph.network_image` makes it.
+        images: each ``(S, S)`` float32 in [0, 1], as `radiograph.network_image` makes it; `network.views` of them.
         device: where to begin.
 
     Attributes:
@@ -40,21 +41,27 @@ class OccupancyField:
         InputError: not even the CPU has the memory.
     """
 
-    def __init__(self, network: nn.Module, image: np.ndarray, device: torch.device):
+    def __init__(self, network: nn.Module, images: Sequence[np.ndarray], device: torch.device):
         self.device, self.batch = device, points_at_once(device)
         self._chosen = self.device, self.batch
-        self._network, self._image = network, torch.from_numpy(image)[None, None]
+        self._network, self._images = network, [torch.from_numpy(image)[None, None] for image in images]
         self._with_memory(self._prepare)
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
         """Logits ``(N,)`` float32 at points ``(N, 3)``."""
-        logits = np.empty(len(points), dtype=np.float32)
-        done = 0
-        while done < len(points):
-            part = self._with_memory(lambda: self._logits(points[done : done + self.batch]))  # noqa: B023
-            logits[done : done + len(part)] = part
-            done += len(part)
-        return logits
+        return self._asked(lambda part: self._run(self._field, part), points)
+
+    def names(self, points: np.ndarray) -> np.ndarray:
+        """Of networks that name bones: what `network.named` says at points ``(N, 3)``, ``(N, K)`` float32."""
+        return self._asked(lambda part: self._run(partial(self._network.named, self._code), part), points)
+
+    def _asked(self, function: Callable[[Sequence[Tensor]], list[Tensor]], points: np.ndarray) -> np.ndarray:
+        parts, done = [], 0
+        while done < len(points) or not parts:
+            part = self._with_memory(lambda: self._answer(function, points[done : done + self.batch]))  # noqa: B023
+            parts.append(part)
+            done += max(len(part), 1)
+        return np.concatenate(parts)
 
     def surface_points(self, level: float) -> np.ndarray:
         """Where the network knows, without being asked, that its field has this level; ``(S, 3)``, S may be 0."""
@@ -74,13 +81,14 @@ class OccupancyField:
     @torch.inference_mode()
     def _prepare(self) -> None:
         self._network.to(self.device)
-        (self._code,) = self._run(self._network.encode, [self._image.to(self.device)])
+        images = [image.to(self.device) for image in self._images]
+        (self._code,) = self._run(lambda films: self._network.encode(*films), [images])
         self._field = self._network.field(self._code)
 
-    def _logits(self, points: np.ndarray) -> np.ndarray:
+    def _answer(self, function: Callable, points: np.ndarray) -> np.ndarray:
         points = torch.from_numpy(np.ascontiguousarray(points, dtype=np.float32)).to(self.device)
         pieces = points.split(_POINTS_IN_CACHE) if self.device.type == "cpu" else [points]
-        return torch.cat(self._run(self._field, pieces)).float().cpu().numpy()
+        return torch.cat(function(pieces)).float().cpu().numpy()
 
     def _run(self, function: Callable[[Tensor], Tensor], pieces: Sequence[Tensor]) -> list[Tensor]:
         if self.device.type == "cpu":
@@ -107,3 +115,67 @@ class OccupancyField:
                 self.device = torch.device("cpu")
                 self.batch = points_at_once(self.device)
                 self._with_memory(self._prepare)
+
+
+class TwoViews:
+    """What a network of one view says of a patient from two films at right angles: an `OccupancyField` of both.
+
+    Films seen from two sides are taken for independent witnesses: at a point their logits add up, weighted by the
+    network's `fusion`. What the frontal film cannot tell of depth the lateral one sees from the side. Where the second
+    film does not reach, the first speaks alone.
+
+    Args:
+        first, second: the fields of the two films; points are in the ray cube of the first.
+        to_second, to_first: points ``(N, 3)`` from the first's ray cube to the second's, and back.
+        fusion: weights of the two logits, and a constant.
+    """
+
+    def __init__(
+        self,
+        first: OccupancyField,
+        second: OccupancyField,
+        to_second: Callable[[np.ndarray], np.ndarray],
+        to_first: Callable[[np.ndarray], np.ndarray],
+        fusion: tuple[float, float, float],
+    ):
+        self._first, self._second = first, second
+        self._to_second, self._to_first = to_second, to_first
+        self._fusion = fusion
+
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        """Logits ``(N,)`` float32 at points ``(N, 3)``."""
+        logits = self._first(points)
+        beside = self._to_second(points)
+        seen = (np.abs(beside) <= 0.5).all(axis=1)
+        weight, other, constant = self._fusion
+        logits[seen] = weight * logits[seen] + other * self._second(beside[seen]) + constant
+        return logits
+
+    def names(self, points: np.ndarray) -> np.ndarray:
+        """As `OccupancyField.names`: the sum of what the films say."""
+        beside = self._to_second(points)
+        seen = (np.abs(beside) <= 0.5).all(axis=1)
+        names = self._first.names(points)
+        names[seen] += self._second.names(beside[seen])
+        return names
+
+    def surface_points(self, level: float) -> np.ndarray:
+        """Where either film alone sees a surface, ``(S, 3)``."""
+        back = self._to_first(self._second.surface_points(level))
+        inside = back[(np.abs(back) <= 0.5).all(axis=1)]
+        return np.concatenate([self._first.surface_points(level), inside.astype(np.float32)])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the work ended."""
+        return self._second.device
+
+    @property
+    def batch(self) -> int:
+        """Most points at a time."""
+        return min(self._first.batch, self._second.batch)
+
+    @property
+    def warnings(self) -> list[str]:
+        """As of `OccupancyField`."""
+        return list(dict.fromkeys([*self._first.warnings, *self._second.warnings]))

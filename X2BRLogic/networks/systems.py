@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from torch import nn
 
+from .d2im import D2IM, D2IMConfig
+from .ed2if2 import ED2IF2, ED2IF2Config
 from .x2b import X2B, X2BConfig
+from .x2b2 import X2B2, X2B2Config
 from .x2b_aligned import X2BAligned, X2BAlignedConfig
+from .x2v import X2V, X2VConfig
 
 #: Occupancy probability at which the surface is cut, as in the paper (and in Occupancy Networks).
 TAU = 0.2
@@ -18,6 +22,10 @@ TAU = 0.2
 SYSTEMS: dict[str, tuple[type[nn.Module], type]] = {
     "x2b": (X2B, X2BConfig),
     "x2b_aligned": (X2BAligned, X2BAlignedConfig),
+    "x2b2": (X2B2, X2B2Config),
+    "x2v": (X2V, X2VConfig),
+    "d2im": (D2IM, D2IMConfig),
+    "ed2if2": (ED2IF2, ED2IF2Config),
 }
 
 

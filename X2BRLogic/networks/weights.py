@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ..errors import InputError
+from ..files import parse_json
 from .systems import build, system_of
 
 _SCHEMA = "x2br-model-1"
@@ -49,13 +50,23 @@ def save_model(network: nn.Module, path: Path, **facts) -> None:
     os.replace(partial, path)
 
 
+def with_facts(path: Path, **facts) -> None:
+    """Add to the header of a weights file, or change what it says; the tensors stay as they are."""
+    header = read_header(path) | facts
+    with safe_open(path, framework="pt") as stored:
+        tensors = {name: stored.get_tensor(name) for name in stored.keys()}
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial, metadata={"x2br": json.dumps(header)})
+    os.replace(partial, path)
+
+
 def read_header(path: Path) -> dict:
     """The metadata of a weights file. Raises `InputError` if it is missing, damaged, a pickle, or not ours."""
     if not path.is_file():
         raise InputError(f"no weights at {path}; see x2br models for what is installed")
     try:
         with safe_open(path, framework="pt") as stored:
-            header = json.loads((stored.metadata() or {}).get("x2br", "null"))
+            header = parse_json((stored.metadata() or {}).get("x2br", "null"))
     except (SafetensorError, OSError, ValueError) as error:
         with open(path, "rb") as stream:
             start = stream.read(4)
@@ -69,12 +80,17 @@ def read_header(path: Path) -> dict:
     return header
 
 
-def load_backbone(network: nn.Module, path: Path) -> None:
-    """Start a network's image encoder from that of a trained one, of any system with the same timm model.
+def load_initial(network: nn.Module, path: Path) -> None:
+    """Start a network from a trained one: whole if that has the same architecture, else its image encoder alone.
+
+    The encoder may be that of any system with the same timm model.
 
     Raises `InputError` as `read_header`, and where the encoders differ.
     """
-    read_header(path)
+    header = read_header(path)
+    if header["system"] == system_of(network) and header["architecture"] == network.config.to_dict():
+        network.load_state_dict(load_model(path).network.state_dict())
+        return
     (backbone,) = (module for name, module in network.named_modules() if name.split(".")[-1] == "backbone")
     with safe_open(path, framework="pt") as stored:
         tensors = {

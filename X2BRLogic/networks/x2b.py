@@ -8,14 +8,12 @@ decoder sees Fourier features of the coordinates.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .decoder import OccupancyDecoder
 from .encoder import ImageEncoder
+from .latent import LatentNetwork
 
 
 @dataclass(frozen=True)
@@ -42,38 +40,14 @@ class X2BConfig:
         return asdict(self)
 
 
-class X2B(nn.Module):
+class X2B(LatentNetwork):
     """Radiograph ``(B, 1, S, S)`` in [0, 1] and ray-cube points ``(B, N, 3)`` to occupancy logits ``(B, N)``."""
 
-    #: Cells along an edge from which the surface is searched: the paper's.
-    coarse_cells = 32
-
     def __init__(self, config: X2BConfig, pretrained: bool = False):
-        super().__init__()
+        super().__init__(config.latent, config.hidden, config.blocks, config.octaves)
         self.config = config
         self.encoder = ImageEncoder(config.encoder, config.image_size, config.latent, config.channels, pretrained)
-        self.decoder = OccupancyDecoder(config.latent, config.hidden, config.blocks, config.octaves)
 
     def encode(self, image: Tensor) -> Tensor:
         """The latent ``(B, L)``."""
         return self.encoder(image)
-
-    def decode(self, latent: Tensor, points: Tensor) -> Tensor:
-        """Occupancy logits ``(B, N)`` at ray-cube points ``(B, N, 3)``."""
-        return self.decoder(points, latent)
-
-    def field(self, latent: Tensor) -> Callable[[Tensor], Tensor]:
-        """`decode` for one image: points ``(N, 3)`` to logits ``(N,)``, the latent ``(1, L)`` worked in beforehand."""
-        return self.decoder.folded(latent)
-
-    def surface_points(self, latent: Tensor, level: float) -> Tensor:
-        """None, ``(0, 3)``: this network knows its surface only by asking."""
-        return latent.new_empty(0, 3)
-
-    def shift_logits(self, offset: float) -> None:
-        """Add a constant to every logit from now on."""
-        with torch.no_grad():
-            self.decoder.out.bias += offset
-
-    def forward(self, image: Tensor, points: Tensor) -> Tensor:
-        return self.decode(self.encode(image), points)
