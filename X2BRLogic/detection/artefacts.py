@@ -27,27 +27,37 @@ def disturb(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
         The same shape and range, float32.
     """
     image = _tone(rng, image)
-    layer = Image.new("L", image.shape[::-1], 0)
+    opacity = foreign_bodies(rng, image.shape)
+    image = inscribe(rng, image + opacity * (1.0 - image))
+    if rng.random() < _SOFT:
+        image = ndimage.gaussian_filter(image, rng.uniform(0.4, 1.6))
+    image = image + rng.normal(0, rng.uniform(0.0, 0.02), image.shape)
+    return np.clip(image, 0.0, 1.0).astype(np.float32)
+
+
+def foreign_bodies(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """Some tubes, electrodes or a pacemaker, or none: how opaque each pixel is, 0 to 1, float32, of `shape`."""
+    layer = Image.new("L", shape[::-1], 0)
     draw = ImageDraw.Draw(layer)
     if rng.random() < _TUBES:
         for _ in range(rng.integers(1, 4)):
-            _tube(rng, draw, image.shape)
+            _tube(rng, draw, shape)
     if rng.random() < _ELECTRODES:
         for _ in range(rng.integers(2, 6)):
-            _electrode(rng, draw, image.shape)
+            _electrode(rng, draw, shape)
     if rng.random() < _PACEMAKER:
-        _pacemaker(rng, draw, image.shape)
-    opacity = np.asarray(layer, dtype=np.float32) / 255.0
-    image = image + opacity * (1.0 - image)
+        _pacemaker(rng, draw, shape)
+    return np.asarray(layer, dtype=np.float32) / 255.0
+
+
+def inscribe(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """The film, or what lies on it, with a side marker and a word written on it, or without."""
     if rng.random() < _MARKER:
         image = _marker(rng, image)
     if rng.random() < _WRITING:
         x, y = rng.random(2) * (0.8, 0.95)
         image = _written(rng, image, str(rng.choice(_WORDS)), (x, y), 1.0)
-    if rng.random() < _SOFT:
-        image = ndimage.gaussian_filter(image, rng.uniform(0.4, 1.6))
-    image = image + rng.normal(0, rng.uniform(0.0, 0.02), image.shape)
-    return np.clip(image, 0.0, 1.0).astype(np.float32)
+    return image
 
 
 def _tone(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:

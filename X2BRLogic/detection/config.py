@@ -52,7 +52,7 @@ class DetectorConfig:
     workers: int = 1
     seed: int = 0
 
-    #: As `training.loop.learning_rate` reads it.
+    #: As `training.schedule.learning_rate` reads it.
     decay = True
 
     def to_dict(self) -> dict:

@@ -21,7 +21,9 @@ from tqdm import tqdm
 from ..errors import InputError
 from ..files import written_whole
 from ..networks.device import choose_device
-from ..training.loop import CHECKPOINT, LOG, learning_rate
+from ..training.checkpoint import CHECKPOINT
+from ..training.record import LOG
+from ..training.schedule import learning_rate
 from .architecture import build
 from .batches import FilmBatches
 from .config import DetectorConfig

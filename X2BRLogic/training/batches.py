@@ -1,7 +1,9 @@
-"""Batches of radiographs and labelled points, each a pure function of the seed and its number."""
+"""Batches of films and their truth, each a pure function of the seed and its number."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,33 +12,32 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..dataset.motion import ShapeModel
 from ..dataset.on_the_fly import Source
+from ..dataset.patient_file import Film, PatientFile
+from ..dataset.person import SHAPE_MODEL
 from ..dataset.rays import line_integrals
 from ..dataset.subject import read_subject
 from ..dataset.torch_rays import TorchIntegrator
 from ..errors import InputError
+from ..networks import Batch
+from .augmentation import augmented
 
 
-def read_patient(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of one virtual patient (see `X2BRLogic.dataset.virtual`), bits unpacked to bool, images 0 to 1."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in ("images", "points", "occupied", "known")}
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise InputError(f"{path} is no virtual patient ({error}); delete it and build again") from None
-    count = arrays["points"].shape[1]
-    for name in ("occupied", "known"):
-        arrays[name] = np.unpackbits(arrays[name], axis=1, count=count).astype(bool)
-    arrays["points"] = arrays["points"].astype(np.float32) / 65535.0 - 0.5
-    arrays["images"] = arrays["images"].astype(np.float32) / 255.0
-    return arrays
-
-
-def find_patients(folder: Path, validation: int, training: int = 1) -> tuple[list[Path], list[Path]]:
+def find_patients(
+    folder: Path, validation: int, training: int = 1, exclude: Iterable[str] = ()
+) -> tuple[list[Path], list[Path]]:
     """Files to train on, `training` at least, and, the last `validation` of them, to validate on.
 
-    Raises `InputError` if there are too few.
+    Args:
+        exclude: names of subjects; their virtual patients are left out of both.
+
+    Raises:
+        InputError: there are too few; or others of the patients owe something to a subject to exclude.
     """
-    files = sorted(folder.glob("patient_*.npz"))
+    files = found = sorted(folder.glob("patient_*.npz"))
+    if exclude := set(exclude):
+        files = [path for path in found if PatientFile(path).subject not in exclude]
+    if len(files) < len(found):
+        _require_unlearned(folder)
     if len(files) < validation + training:
         raise InputError(
             f"{folder} has {len(files)} virtual patients and {validation} are wanted for validation alone; "
@@ -45,58 +46,95 @@ def find_patients(folder: Path, validation: int, training: int = 1) -> tuple[lis
     return files[:-validation], files[-validation:]
 
 
+def _require_unlearned(folder: Path) -> None:
+    if (folder / SHAPE_MODEL).exists():
+        raise InputError(
+            f"the patients in {folder} vary as all their subjects do, so none of these can be left out any more; "
+            "make others with x2br dataset virtual --no-learning, or with --exclude"
+        )
+
+
+def batch_of(films: list[Film], lateral: list[bool]) -> Batch:
+    """Films as a network takes them.
+
+    Args:
+        lateral: of each film, whether it is a lateral one.
+    """
+    return Batch(
+        image=_tensor([film.image[None] for film in films]),
+        lateral=torch.tensor(lateral),
+        second=_tensor([film.second[None] for film in films]),
+        points=_tensor([film.points for film in films]),
+        occupied=_tensor([film.occupied.astype(np.float32) for film in films]),
+        known=_tensor([film.known.astype(np.float32) for film in films]),
+        labels=_tensor([film.labels for film in films]),
+    )
+
+
+def _tensor(parts: list[np.ndarray]) -> torch.Tensor:
+    return torch.from_numpy(np.stack(parts))
+
+
+def _seen(rng: np.random.Generator, film: Film, points: int) -> Film:
+    """The film as another machine might have shown it, with `points` of its points."""
+    chosen = rng.integers(len(film.points), size=points)
+    return replace(
+        film,
+        image=augmented(rng, film.image),
+        second=augmented(rng, film.second),
+        points=film.points[chosen],
+        occupied=film.occupied[chosen],
+        known=film.known[chosen],
+    )
+
+
 class Batches(Dataset):
     """Batch number n, the same whenever and wherever it is asked for, so that a resumed run repeats nothing.
 
-    Items are ``image (B, 1, S, S)``, ``points (B, N, 3)``, ``occupied (B, N)``, ``known (B, N)`` as float32 tensors.
+    Args:
+        files: of virtual patients (`dataset.patient_file`).
+        count: of batches.
+        batch: films in each.
+        points: occupancy samples of each film.
+        lateral: share of lateral films; the others are frontal.
     """
 
-    def __init__(self, files: list[Path], *, count: int, batch: int, points: int, seed: int):
+    def __init__(self, files: list[Path], *, count: int, batch: int, points: int, seed: int, lateral: float = 0.0):
         self._files = files
         self._count = count
         self._batch = batch
         self._points = points
         self._seed = seed
+        self._lateral = lateral
 
     def __len__(self) -> int:
         return self._count
 
-    def __getitem__(self, number: int) -> tuple[torch.Tensor, ...]:
+    def __getitem__(self, number: int) -> Batch:
         rng = np.random.default_rng((self._seed, number))
-        samples = [self._sample(rng) for _ in range(self._batch)]
-        return tuple(torch.from_numpy(np.stack(parts).astype(np.float32)) for parts in zip(*samples, strict=True))
+        lateral = [bool(rng.random() < self._lateral) for _ in range(self._batch)]
+        return batch_of([self._film(rng, sideways) for sideways in lateral], lateral)
 
-    def _sample(self, rng: np.random.Generator):
-        patient = read_patient(self._files[rng.integers(len(self._files))])
-        view = rng.integers(len(patient["images"]))
-        chosen = rng.integers(patient["points"].shape[1], size=self._points)
-        return (
-            _toned(rng, patient["images"][view])[None],
-            patient["points"][view, chosen],
-            patient["occupied"][view, chosen],
-            patient["known"][view, chosen],
-        )
-
-
-def _toned(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """Tone and brightness that no normalisation fully removes from real films."""
-    return np.clip(image * rng.uniform(0.85, 1.15) + rng.uniform(-0.06, 0.06), 0.0, 1.0)
+    def _film(self, rng: np.random.Generator, lateral: bool) -> Film:
+        patient = PatientFile(self._files[rng.integers(len(self._files))])
+        film = patient.film(2 * int(rng.integers(len(patient) // 2)) + lateral)
+        return _seen(rng, film, self._points)
 
 
 class BatchesOnTheFly(Dataset):
     """Batches like those of `Batches`, made from labelled CTs when they are asked for.
 
-    A batch holds new virtual patients, `VIEWS` radiographs of each, which nobody sees again; it depends on its number,
-    the seed and the subjects alone. A process reads the subjects when it makes its first batch.
+    A batch holds new virtual patients, films of `VIEWS` pairs of each, which nobody sees again; it depends on its
+    number, the seed and the subjects alone. A process reads the subjects when it makes its first batch.
 
     Args:
         folders: of the subjects (`X2BRLogic.dataset.subject`).
-        count, batch, points, seed: as in `Batches`.
+        count, batch, points, seed, lateral: as in `Batches`.
         model: how the subjects differ, or ``None`` for random deformations alone.
         device: what follows the rays; all else is the work of the CPU.
     """
 
-    VIEWS = 4
+    VIEWS = 2
 
     def __init__(
         self,
@@ -106,6 +144,7 @@ class BatchesOnTheFly(Dataset):
         batch: int,
         points: int,
         seed: int,
+        lateral: float = 0.0,
         model: ShapeModel | None = None,
         device: str = "cpu",
     ):
@@ -114,6 +153,7 @@ class BatchesOnTheFly(Dataset):
         self._batch = batch
         self._points = points
         self._seed = seed
+        self._lateral = lateral
         self._model = model
         self._device = device
         self._sources: dict[Path, Source] = {}
@@ -125,16 +165,20 @@ class BatchesOnTheFly(Dataset):
     def __len__(self) -> int:
         return self._count
 
-    def __getitem__(self, number: int) -> tuple[torch.Tensor, ...]:
+    def __getitem__(self, number: int) -> Batch:
         rng = np.random.default_rng((self._seed, number))
-        rows = []
-        while len(rows) < self._batch:
+        films, lateral = [], []
+        while len(films) < self._batch:
             source = self._source(self._folders[rng.integers(len(self._folders))])
-            views = min(self.VIEWS, self._batch - len(rows))
-            for sample in source.samples(rng, views, self._points, self._model, self._integrate()):
-                truth = sample.truth
-                rows.append((_toned(rng, sample.image)[None], truth.points, truth.occupied, truth.known))
-        return tuple(torch.from_numpy(np.stack(parts).astype(np.float32)) for parts in zip(*rows, strict=True))
+            _, samples = source.samples(rng, self.VIEWS, self._points, self._model, self._integrate())
+            for pair in range(self.VIEWS):
+                sideways = bool(rng.random() < self._lateral)
+                one, other = samples[2 * pair + sideways], samples[2 * pair + 1 - sideways]
+                truth = one.truth
+                film = Film(one.image, other.image, truth.points, truth.occupied, truth.known, one.labels)
+                films.append(_seen(rng, film, self._points))
+                lateral.append(sideways)
+        return batch_of(films[: self._batch], lateral[: self._batch])
 
     def _source(self, folder: Path) -> Source:
         if folder not in self._sources:
@@ -145,13 +189,13 @@ class BatchesOnTheFly(Dataset):
         return line_integrals if self._device == "cpu" else TorchIntegrator(torch.device(self._device))
 
 
-def load(batches: Dataset, start: int, workers: int) -> DataLoader:
-    """The batches from number `start` on, in order, made ahead by so many other processes."""
+def load(batches: Dataset, numbers: range, workers: int) -> DataLoader:
+    """The batches of these numbers, in order, made ahead by so many other processes."""
     fresh = isinstance(batches, BatchesOnTheFly)
     return DataLoader(
         batches,
         batch_size=None,
-        sampler=range(start, len(batches)),
+        sampler=numbers,
         num_workers=workers,
         prefetch_factor=4,
         worker_init_fn=_one_thread,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -15,25 +16,28 @@ class TrainingConfig:
     """What a run is made of; the defaults are the paper's.
 
     Attributes:
-        system: the network, ``x2b`` or ``x2b_aligned``.
+        system: the network, a name of `networks.SYSTEMS`.
         data: folder of virtual patients (``x2br dataset virtual``).
         on_the_fly: folder of labelled CTs; training samples are then drawn from them, new ones at each step, and `data`
             need hold no more patients than those to validate on.
-        exclude: with `on_the_fly`, names of the subjects to leave out.
+        exclude: names of the subjects to leave out, and their virtual patients.
         workers: processes that make the batches.
         out: folder for checkpoints, log and weights.
-        steps: optimiser steps.
-        batch: radiographs a step.
+        steps: optimiser steps, at most.
+        minutes: of training in all, after which the run ends; a decay of the rate then follows the time used instead of
+            the steps, so that systems can be compared at equal cost.
+        patience: the run ends after so many validations without a better IoU.
+        batch: radiographs a step and process.
         points: occupancy samples a radiograph and step.
+        lateral: share of the radiographs that are lateral, the others being frontal.
         learning_rate: of Adam with PyTorch's other defaults.
         warmup: steps of linear increase before it.
         decay: lower the rate to zero along a half cosine, for a run of fixed length.
         validation: the last so many patients are never trained on.
         checkpoint_every: steps between checkpoints, and between validations.
         seed: decides weights and batches.
-        dice: weight of a soft Dice loss beside the paper's cross-entropy.
         pretrained: start the encoder from timm's ImageNet weights (needs the network).
-        initial: weights of a trained network, of any system, whose image encoder this one starts with.
+        initial: weights of a trained network to start with: of the same architecture whole, else its image encoder.
         model: the settings of the architecture that differ from the system's defaults.
     """
 
@@ -44,8 +48,11 @@ class TrainingConfig:
     workers: int = 1
     out: Path = Path("out/x2b")
     steps: int = 100_000
+    minutes: float | None = None
+    patience: int | None = None
     batch: int = 16
     points: int = 2048
+    lateral: float = 0.0
     learning_rate: float = 1e-4
     warmup: int = 0
     decay: bool = False
@@ -53,7 +60,6 @@ class TrainingConfig:
     checkpoint_every: int = 250
     seed: int = 0
     pretrained: bool = False
-    dice: float = 0.0
     initial: Path | None = None
     model: dict | None = None
 
@@ -106,10 +112,11 @@ def read_config(path: Path) -> TrainingConfig:
         raise InputError(f"configuration: unknown system {system!r}; known are {', '.join(SYSTEMS)}")
     model = _checked(SYSTEMS[system][1], model, "model.")
     config = TrainingConfig(**_checked(TrainingConfig, table), model=model)
-    low = min(config.steps, config.batch, config.points, config.checkpoint_every, config.validation, config.workers)
-    if low < 1 or config.learning_rate <= 0 or config.warmup < 0 or config.dice < 0:
-        raise InputError(
-            "configuration: steps, batch, points, checkpoint_every, validation, workers and learning_rate must be "
-            "positive"
-        )
+    for name in ("steps", "minutes", "patience", "batch", "points", "learning_rate", "validation", "checkpoint_every",
+                 "workers"):  # fmt: skip
+        value = getattr(config, name)
+        if value is not None and not 0 < value < math.inf:
+            raise InputError(f"configuration: {name} = {value} must be positive")
+    if config.warmup < 0 or not 0 <= config.lateral <= 1:
+        raise InputError("configuration: warmup must not be negative, and lateral lies in 0 to 1")
     return config
