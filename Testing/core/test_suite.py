@@ -7,7 +7,11 @@ import pytest
 
 from X2BRLogic.cli import main
 from X2BRLogic.dataset.subject import read_subject
-from X2BRLogic.evaluation.suite import mean_row, no_evidence, real_case, scores, virtual_case
+from X2BRLogic.errors import InputError
+from X2BRLogic.evaluation.naming import naming
+from X2BRLogic.evaluation.suite import no_evidence, real_case, scores, virtual_case
+from X2BRLogic.evaluation.systems import NO_EVIDENCE, Trained, tasks
+from X2BRLogic.evaluation.systems_table import markdown, paired_p, ranking
 from X2BRLogic.pipeline import Reconstructor
 
 HELD_OUT = "cptac_pda_C3N-00249"
@@ -51,32 +55,99 @@ def test_the_shipped_model_sees_more_than_no_evidence_tells(subjects, case):
     assert rows["paper"]["iou"] > 0.25
 
 
-def test_means_leave_out_what_is_missing():
-    rows = [
-        {"protocol": "strict", "dice": 0.2},
-        {"protocol": "strict", "dice": None},
-        {"protocol": "strict", "dice": 0.4},
+def test_bones_in_their_places_are_right_and_renamed_ones_are_not(held_out, case):
+    from X2BRLogic.evaluation.reliability import true_bones
+
+    truth = true_bones(held_out.labels)
+    perfect = naming(truth, held_out.labels, case.region)
+    assert min(perfect[f"dice_{group}"] for group in ("ribs", "vertebrae", "sternum", "cartilages")) > 0.8
+    assert perfect["ribs_right"] == perfect["vertebrae_right"] == 1.0
+    shifted = {name: mesh for name, mesh in truth.items() if not name.startswith("rib_left")}
+    for n in range(2, 13):
+        shifted[f"rib_left_{n - 1}"] = truth[f"rib_left_{n}"]
+    wrong = naming(shifted, held_out.labels, case.region)
+    assert wrong["ribs_right"] < 0.6 and wrong["vertebrae_right"] == 1.0
+    without = {name: mesh for name, mesh in truth.items() if not name.startswith(("rib", "sternum"))}
+    missing = naming(without, held_out.labels, case.region)
+    assert missing["ribs_right"] == missing["dice_ribs"] == missing["dice_sternum"] == 0.0
+
+
+# --- which weights are tested on whom ---------------------------------------------------------------------------------
+
+
+def header(path, system, exclude, steps=10):
+    from untrained import save_untrained
+
+    from X2BRLogic.networks import with_facts
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_untrained(path)
+    with_facts(path, system=system, training={"exclude": exclude}, reached={"steps": steps})
+    return path
+
+
+def test_weights_meet_only_people_whom_they_never_saw(subjects, tmp_path):
+    names = [folder.name for folder in subjects]
+    one = header(tmp_path / "a" / "x2b.safetensors", "x2b", [HELD_OUT])
+    other = header(tmp_path / "b" / "x2b.safetensors", "x2b", [names[0]])
+    everybody = header(tmp_path / "c" / "x2b.safetensors", "x2b", [])
+    found = tasks(subjects[0].parent, [one, other, everybody], HELD_OUT, 4, 77)
+    people = {task.folder.name: [t.file for t in task.trained] for task in found if task.seed is None}
+    assert people == {HELD_OUT: [one], names[0]: [other]}
+    virtual = [task for task in found if task.seed is not None]
+    assert [task.seed for task in virtual] == [77, 78, 79, 80] and all(task.trained[0].file == one for task in virtual)
+    assert HELD_OUT not in {task.folder.name for task in virtual}
+    with pytest.raises(InputError, match="nobody to test"):
+        tasks(subjects[0].parent, [everybody], HELD_OUT, 4, 77)
+
+
+def test_weights_that_do_not_say_whom_they_saw_are_refused(tmp_path):
+    from untrained import save_untrained
+
+    with pytest.raises(InputError, match="how it was trained"):
+        Trained.of(save_untrained(tmp_path / "x.safetensors"))
+
+
+def rows_of(system, distances, protocol="strict"):
+    return [
+        {"set": "virtual", "name": f"case {n}", "system": system, "protocol": protocol, "asd_mm": d, "dice": 1 - d / 10}
+        for n, d in enumerate(distances)
     ]
-    assert mean_row("a", rows)["dice"] == pytest.approx(0.3)
+
+
+def test_the_table_ranks_by_distance_and_tests_neighbours():
+    rng = np.random.default_rng(0)
+    base = rng.uniform(3, 6, 12)
+    rows = rows_of("good", base) + rows_of("bad", base + rng.uniform(0.2, 0.4, 12)) + rows_of(NO_EVIDENCE, base + 5)
+    assert ranking(rows) == ["good", "bad", NO_EVIDENCE]
+    p, pairs = paired_p(rows, "good", "bad")
+    assert pairs == 12 and p < 0.001
+    assert paired_p(rows_of("good", base[:4]) + rows_of("bad", base[:4]), "good", "bad") == (None, 4)
+    text = markdown(rows, {"good": {"parameters_m": 1.5, "gflop": 2.0}})
+    assert f"| good | 12 | {(1 - base / 10).mean():.3f} ± {(1 - base / 10).std(ddof=1):.3f} |" in text
+    assert "- good before bad: 12 cases, p = 0.0" in text and "1.50 | 2.0" in text
 
 
 def test_an_unknown_person_is_refused(subjects, tmp_path, capsys):
-    arguments = ["bench", "accuracy", str(subjects[0].parent), "--held-out", "nobody", "--out", str(tmp_path / "o")]
-    assert main(arguments) == 2
+    header(tmp_path / "w" / "x2b.safetensors", "x2b", [HELD_OUT])
+    arguments = ["evaluate", "suite", str(subjects[0].parent), "--weights", str(tmp_path / "w")]
+    assert main([*arguments, "--held-out", "nobody", "--out", str(tmp_path / "o")]) == 2
     err = capsys.readouterr().err
     assert "nobody" in err and err.count("\n") == 1 and not (tmp_path / "o").exists()
+    assert main([*arguments[:3], "--weights", str(tmp_path / "nothing"), "--held-out", HELD_OUT]) == 2
 
 
-@pytest.mark.weights
 def test_the_command_writes_a_table(tmp_path, subjects, capsys):
     people = tmp_path / "people"
     people.mkdir()
     for folder in subjects[:2]:
         (people / folder.name).symlink_to(folder)
-    arguments = ["bench", "accuracy", str(people), "--held-out", subjects[1].name, "--virtual", "1"]
-    assert main([*arguments, "--methods", "x2b_aligned", "--out", str(tmp_path / "o"), "--json"]) == 0
-    rows = json.loads(capsys.readouterr().out)["rows"]
-    assert {(row["set"], row["protocol"]) for row in rows} == {
-        (s, p) for s in ("real", "virtual") for p in ("strict", "paper")
-    }
-    assert len((tmp_path / "o" / "accuracy.csv").read_text().splitlines()) == len(rows) + 1
+    header(tmp_path / "w" / "x2b.safetensors", "x2b", [subjects[1].name], steps=1234)
+    arguments = ["evaluate", "suite", str(people), "--weights", str(tmp_path / "w"), "--held-out", subjects[1].name]
+    assert main([*arguments, "--virtual", "1", "--out", str(tmp_path / "o"), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    systems = {(row["set"], row["system"]) for row in result["rows"]}
+    assert systems == {("real", "x2b, 1,234 steps"), ("real", NO_EVIDENCE), ("virtual", "x2b, 1,234 steps")}
+    assert result["costs"]["x2b, 1,234 steps"]["parameters_m"] > 0.1
+    assert len((tmp_path / "o" / "systems.csv").read_text().splitlines()) == len(result["rows"]) + 1
+    assert "1,234 steps" in (tmp_path / "o" / "systems.md").read_text() and (tmp_path / "o" / "systems.png").exists()

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from ..errors import InputError
 from . import (
-    bench_accuracy,
     bench_detection,
+    bench_films,
+    bench_fitness,
     bench_reconstruct,
     bench_register,
     bench_segmentation,
@@ -30,8 +31,9 @@ def add_to(subparsers) -> None:
     group = subparsers.add_parser("bench", help="Measure speed against peers, and accuracy.").add_subparsers(
         dest="action", metavar="ACTION", required=True
     )
-    bench_accuracy.add_to(group)
     bench_detection.add_to(group)
+    bench_films.add_to(group)
+    bench_fitness.add_to(group)
     bench_reconstruct.add_to(group)
     bench_register.add_to(group)
     bench_segmentation.add_to(group)

@@ -20,6 +20,7 @@ from ..pipeline import Reconstructor
 from ..radiograph import Radiograph
 from ..surface import labels_to_mesh
 from ..volume import Volume
+from .naming import naming
 from .protocol import PROTOCOLS, evaluate
 
 #: Within this of the scan's top and bottom nothing is compared: there the scan cuts the bones, mm.
@@ -28,21 +29,34 @@ _MARGIN_MM = 4.0
 
 @dataclass(frozen=True)
 class Case:
-    """An AP film of known geometry, the truth, the box (RAS mm) in which the scan knows it, and the bones' labels."""
+    """Two films of known geometry and what is true.
+
+    Attributes:
+        name: of the person.
+        radiograph, lateral: AP, and left lateral.
+        truth: the bones of the thorax, RAS mm.
+        region: the box, RAS mm, in which the scan knows them.
+        labels: of the bones.
+    """
 
     name: str
     radiograph: Radiograph
+    lateral: Radiograph
     truth: trimesh.Trimesh
     region: np.ndarray
     labels: Volume
 
 
 def _case(name: str, ct: Volume, labels: Volume) -> Case:
-    geometry = XRayGeometry.from_view("AP", isocentre=isocentre(ct, labels))
-    pixels = as_radiograph(Renderer(ct).line_integrals(geometry)).astype(np.float32)
+    centre, renderer = isocentre(ct, labels), Renderer(ct)
     known = dict.fromkeys(("sid", "sod", "spacing", "view"), True)
+    films = []
+    for view in ("AP", "LAT"):
+        geometry = XRayGeometry.from_view(view, isocentre=centre)
+        pixels = as_radiograph(renderer.line_integrals(geometry)).astype(np.float32)
+        films.append(Radiograph(pixels, geometry, known, name))
     mesh = labels_to_mesh(labels, anatomy.THORAX)
-    return Case(name, Radiograph(pixels, geometry, known, name), mesh, _scanned(labels, mesh), labels)
+    return Case(name, *films, mesh, _scanned(labels, mesh), labels)
 
 
 def _scanned(labels: Volume, mesh: trimesh.Trimesh) -> np.ndarray:
@@ -69,16 +83,23 @@ def virtual_case(subject: Subject, seed: int) -> Case:
     return _case(f"{subject.name} deformed {seed}", ct, labels)
 
 
-def scores(case: Case, reconstructor: Reconstructor) -> Iterator[dict]:
-    """One row of metrics a protocol; a film in which the model sees nothing is a row without metrics."""
-    row = {"name": case.name, "method": reconstructor.method}
+def scores(case: Case, reconstructor: Reconstructor, views: int = 1) -> Iterator[dict]:
+    """One row of metrics a protocol, in ``strict`` also the `naming` of named bones and the seconds that it took.
+
+    A film in which the model sees nothing is a row without metrics.
+    """
+    row = {"name": case.name, "method": reconstructor.method, "views": views}
     try:
-        mesh = reconstructor.reconstruct(case.radiograph).mesh
+        found = reconstructor.reconstruct(case.radiograph, second=case.lateral if views == 2 else None)
     except InputError as error:
         yield from (row | {"protocol": protocol, "warnings": [str(error)]} for protocol in PROTOCOLS)
         return
+    about = {"seconds": found.summary["seconds"]["total"]}
+    if found.bones:
+        about |= naming(found.bones, case.labels, case.region)
     for protocol in PROTOCOLS:
-        yield row | evaluate(mesh, case.truth, protocol, region=case.region)
+        yield row | evaluate(found.mesh, case.truth, protocol, region=case.region) | about
+        about = {}
 
 
 def no_evidence(case: Case, others: list[Subject]) -> Iterator[dict]:
@@ -89,10 +110,3 @@ def no_evidence(case: Case, others: list[Subject]) -> Iterator[dict]:
         for protocol in PROTOCOLS:
             row = {"name": case.name, "method": f"no evidence: {other.name}"}
             yield row | evaluate(mesh, case.truth, protocol, region=case.region)
-
-
-def mean_row(name: str, rows: list[dict]) -> dict:
-    """The mean of each metric over rows of one protocol; rows without it are left out."""
-    metrics = {key for row in rows for key, value in row.items() if isinstance(value, float)}
-    mean = {key: float(np.mean([row[key] for row in rows if row.get(key) is not None])) for key in sorted(metrics)}
-    return {"name": f"{name} (mean of {len(rows)})", "protocol": rows[0]["protocol"]} | mean

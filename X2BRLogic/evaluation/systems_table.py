@@ -1,0 +1,175 @@
+"""The comparison of all systems as a table, a list and a plot."""
+
+from __future__ import annotations
+
+import csv
+import io
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from .systems import NO_EVIDENCE, REAL, VIRTUAL
+
+_TITLES = {
+    REAL: "Real CTs of people whom the weights never saw",
+    VIRTUAL: "Unseen virtual patients of the people trained on",
+}
+#: Columns of each protocol: key, title, decimals.
+_METRICS = {
+    "strict": (
+        ("dice", "Dice", 3),
+        ("iou", "IoU", 3),
+        ("f_score", "F@0.02", 3),
+        ("chamfer_l1_mm", "CD-L1 mm", 2),
+        ("normal_consistency", "NC", 3),
+        ("hd95_mm", "HD95 mm", 1),
+        ("asd_mm", "ASD mm", 2),
+        ("seconds", "s", 2),
+    ),
+    "paper": (
+        ("iou", "IoU", 3),
+        ("chamfer_l1_unit", "CD-L1", 4),
+        ("f_score", "F@0.02", 3),
+        ("normal_consistency", "NC", 3),
+        ("maxe_mm", "maxe mm", 2),
+        ("maye_mm", "maye mm", 2),
+        ("maze_mm", "maze mm", 2),
+    ),
+}
+_NAMED = (
+    ("dice_ribs", "rib Dice", 3),
+    ("dice_vertebrae", "vertebra Dice", 3),
+    ("dice_sternum", "sternum Dice", 3),
+    ("dice_cartilages", "cartilage Dice", 3),
+    ("ribs_right", "ribs right", 2),
+    ("vertebrae_right", "vertebrae right", 2),
+)
+
+
+def write_table(rows: list[dict], costs: dict[str, dict], out: Path) -> dict[str, str]:
+    """Write ``systems.csv`` (every case), ``systems.md`` and ``systems.png`` into a folder; their paths by name."""
+    (out / "systems.csv").write_text(_csv(rows), encoding="utf-8")
+    (out / "systems.md").write_text(markdown(rows, costs), encoding="utf-8")
+    _plot(rows, out / "systems.png")
+    return {name: str(out / name) for name in ("systems.csv", "systems.md", "systems.png")}
+
+
+def markdown(rows: list[dict], costs: dict[str, dict]) -> str:
+    """The tables, one for each set and protocol, ranked by surface distance; means and standard deviations."""
+    parts = []
+    for kind in (REAL, VIRTUAL):
+        mine = [row for row in rows if row["set"] == kind]
+        if not mine:
+            continue
+        names = sorted({row["name"].split(" deformed")[0] for row in mine})
+        cases = len({row["name"] for row in mine})
+        parts.append(f"## {_TITLES[kind]}\n\n{cases} cases: {', '.join(names)}.")
+        ranked = ranking(mine)
+        for protocol, columns in _METRICS.items():
+            parts.append(f"`{protocol}`\n\n{_table(mine, protocol, columns, ranked)}")
+        named = [system for system in ranked if _values(mine, system, "strict", "dice_ribs").size]
+        if named:
+            parts.append(f"Named bones\n\n{_table(mine, 'strict', _NAMED, named)}")
+        parts.append(_neighbours(mine, ranked))
+    lines = ["| system | parameters, M | GFLOP a mesh |", "|:--|--:|--:|"]
+    lines += [f"| {name} | {cost['parameters_m']:.2f} | {cost['gflop']:.1f} |" for name, cost in costs.items()]
+    return "\n\n".join([*parts, "\n".join(lines)]) + "\n"
+
+
+def ranking(rows: list[dict]) -> list[str]:
+    """Systems by their mean surface distance in the strict protocol, the best first."""
+    systems = {row["system"] for row in rows}
+
+    def distance(system: str) -> float:
+        values = _values(rows, system, "strict", "asd_mm")
+        return float(values.mean()) if values.size else np.inf
+
+    return sorted(systems, key=distance)
+
+
+def paired_p(rows: list[dict], one: str, other: str) -> tuple[float | None, int]:
+    """p of Wilcoxon's signed-rank test of the surface distances on cases that both have, and their number.
+
+    ``None`` for fewer than five pairs: not even the clearest of results could be significant.
+    """
+    from scipy.stats import wilcoxon
+
+    by_case = [
+        {row["name"]: row["asd_mm"] for row in rows if row["system"] == system and _has(row, "strict", "asd_mm")}
+        for system in (one, other)
+    ]
+    shared = sorted(set(by_case[0]) & set(by_case[1]))
+    if len(shared) < 5:
+        return None, len(shared)
+    differences = [by_case[0][name] - by_case[1][name] for name in shared]
+    return (float(wilcoxon(differences).pvalue) if any(differences) else 1.0), len(shared)
+
+
+def _has(row: dict, protocol: str, key: str) -> bool:
+    return row["protocol"] == protocol and row.get(key) is not None
+
+
+def _values(rows: list[dict], system: str, protocol: str, key: str) -> np.ndarray:
+    return np.array([row[key] for row in rows if row["system"] == system and _has(row, protocol, key)])
+
+
+def _table(rows: list[dict], protocol: str, columns: tuple, systems: list[str]) -> str:
+    head = ["system", "cases", *(title for _, title, _ in columns)]
+    lines = [head, [":--"] + ["--:"] * (len(head) - 1)]
+    for system in systems:
+        cases = {row["name"] for row in rows if row["system"] == system}
+        cells = [system, str(len(cases))]
+        for key, _, digits in columns:
+            values = _values(rows, system, protocol, key)
+            spread = f" ± {values.std(ddof=1):.{digits}f}" if values.size > 1 else ""
+            cells.append(f"{values.mean():.{digits}f}{spread}" if values.size else "–")
+        lines.append(cells)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _neighbours(rows: list[dict], ranked: list[str]) -> str:
+    lines = [
+        "Neighbours in the ranking; surface distance, Wilcoxon's signed-rank test on the cases that both have:",
+        "",
+    ]
+    for one, other in pairwise(ranked):
+        if NO_EVIDENCE in (one, other):  # has several rows a case
+            continue
+        p, pairs = paired_p(rows, one, other)
+        told = f"p = {p:.2g}" if p is not None else "too few to test"
+        lines.append(f"- {one} before {other}: {pairs} cases, {told}")
+    return "\n".join(lines)
+
+
+def _csv(rows: list[dict]) -> str:
+    columns = list(dict.fromkeys(key for row in rows for key in row if key not in ("voxels", "warnings", "samples")))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _plot(rows: list[dict], file: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    kinds = [kind for kind in (REAL, VIRTUAL) if any(row["set"] == kind for row in rows)]
+    figure, axes = pyplot.subplots(len(kinds), 2, figsize=(11, 3.2 * len(kinds)), squeeze=False)
+    panels = (("asd_mm", "average surface distance, mm"), ("dice", "Dice, 1.5 mm voxels"))
+    for line, kind in zip(axes, kinds, strict=True):
+        mine = [row for row in rows if row["set"] == kind]
+        ranked = ranking(mine)[::-1]
+        for axis, (key, title) in zip(line, panels, strict=True):
+            values = [_values(mine, system, "strict", key) for system in ranked]
+            axis.barh(ranked, [v.mean() if v.size else 0.0 for v in values], color="#7aa6c2")
+            for place, points in enumerate(values):
+                axis.plot(points, np.full(points.size, place), "k.", markersize=3, alpha=0.6)
+            axis.set_title(_TITLES[kind], fontsize=8)
+            axis.set_xlabel(title)
+    figure.tight_layout()
+    figure.savefig(file, dpi=110)
+    pyplot.close(figure)
