@@ -153,7 +153,7 @@ def field_of(method: str, radiograph: Radiograph) -> tuple[torch.nn.Module, Occu
     """An installed network, and what it says of the film, on the CPU."""
     network = load_model(installed()[method].weights).network
     image = network_image(radiograph, network.config.image_size)
-    return network, OccupancyField(network, image, torch.device("cpu"))
+    return network, OccupancyField(network, [image], torch.device("cpu"))
 
 
 def mesh_steps(radiograph: Radiograph, method: str, resolution: int, progress: Progress) -> dict:
@@ -173,7 +173,7 @@ def generation(radiograph: Radiograph, resolution: int, repeats: int, progress: 
     size, to_ras = network.config.image_size, radiograph.geometry.ray_cube_to_ras
 
     def ours():
-        field = OccupancyField(network, network_image(radiograph, size), torch.device("cpu"))
+        field = OccupancyField(network, [network_image(radiograph, size)], torch.device("cpu"))
         seeds = field.surface_points(logit(TAU))
         found = mise(field, resolution, network.coarse_cells, TAU, field.batch, seeds)
         return found.grid, found.evaluations
