@@ -4,7 +4,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test setup lint clean
+.PHONY: demo test setup lint fuzz clean
 .NOTPARALLEL:
 
 demo: $(VENV)/.installed-core
@@ -19,6 +19,10 @@ setup: $(VENV)/.installed-dev
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# A hundred thousand damaged files; goes on where it was interrupted, and writes Documentation/benchmarks/robustness.md.
+fuzz: $(VENV)/.installed-test
+	$(BIN)/python -m Testing.fuzz --tests --out Documentation/benchmarks $(ARGS)
 
 clean:
 	rm -rf build dist out/demo .pytest_cache .ruff_cache

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import uuid
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from .errors import InputError
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 DICOM = (".dcm", ".dicom", ".ima")
+#: Bytes of a file's name in most file systems.
+_LONGEST_NAME = 255
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 
 
@@ -56,6 +60,25 @@ def reason(error: Exception) -> str:
     return lines[-1].rstrip(".")[:120] if lines else type(error).__name__
 
 
+def shown(value: object) -> str:
+    """A value out of a file for our one line: not longer than the sentence around it."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """What a JSON file holds. Raises `OSError` where it cannot be read, `ValueError` where it is no JSON."""
+    return parse_json(Path(path).read_text(encoding="utf-8"))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What JSON text says. Raises `ValueError` where it is none, also for what is nested too deep."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
 @contextmanager
 def written_whole(path: str | os.PathLike) -> Iterator[Path]:
     """A temporary path in the same folder, renamed to `path` at the end; nothing is left behind on failure.
@@ -65,7 +88,7 @@ def written_whole(path: str | os.PathLike) -> Iterator[Path]:
     path = Path(path)
     if not path.parent.is_dir():
         raise InputError(f"cannot write {path}: its folder does not exist; make it first")
-    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")  # the suffix stays: writers go by it
+    temporary = _beside(path)
     try:
         yield temporary
         os.replace(temporary, path)
@@ -84,26 +107,65 @@ def folder_written_whole(folder: str | os.PathLike, owned: Collection[str] = ())
     and what was in `folder` before stays as it was. Raises `InputError` when it cannot be written to.
     """
     folder = Path(folder)
-    temporary = folder.parent / f".{uuid.uuid4().hex[:8]}.{folder.name}"  # with_name refuses "."
+    temporary = _beside(folder)
     try:
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{folder} is a file; give a folder for the results")
         temporary.mkdir(parents=True)
         yield temporary
-        if folder.exists():
-            written = sorted(temporary.iterdir())
-            outdated = {path.name for path in written if (folder / path.name).is_dir()}  # which nothing can replace
-            for name in sorted(outdated.union(owned)):
-                if (folder / name).exists():
-                    os.replace(folder / name, temporary / f"{name}.before")
-            for path in written:
-                os.replace(path, folder / path.name)
-        else:
-            os.rename(temporary, folder)
+        if folder.exists() or not _became(temporary, folder):
+            with _alone_in(folder):
+                _move_into(temporary, folder, owned)
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror}; check the folder and the free space") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    """A name that nobody has, in the same folder. The suffix stays: writers go by it."""
+    mark = f".{uuid.uuid4().hex[:8]}"
+    whole = f"{mark}.{path.name}"
+    name = whole if len(os.fsencode(whole)) <= _LONGEST_NAME else mark + suffix(path)
+    return path.parent / name  # with_name refuses "."
+
+
+def _became(temporary: Path, folder: Path) -> bool:
+    """Rename; not where another process has made the folder meanwhile."""
+    try:
+        os.rename(temporary, folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+        return False
+    return True
+
+
+def _move_into(temporary: Path, folder: Path, owned: Collection[str]) -> None:
+    written = sorted(temporary.iterdir())
+    outdated = {path.name for path in written if (folder / path.name).is_dir()}  # which nothing can replace
+    for name in sorted(outdated.union(owned)):
+        if (folder / name).exists():
+            os.replace(folder / name, temporary / f"{name}.before")
+    for path in written:
+        os.replace(path, folder / path.name)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Wait until no other process moves files into the folder, so that two results never mix. Not on Windows."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
-"""Is a volume file whole? What ITK leaves unchecked.
+"""Is a file whole? What ITK leaves unchecked.
 
 ITK fills a truncated NIfTI with zeros without a word, takes damaged gzip data in NRRD as they come, writes beyond its
-arrays when a MetaImage claims many dimensions, and frees memory twice when a compressed MetaImage is damaged.
+arrays when a MetaImage claims many dimensions, and frees memory twice when a compressed MetaImage is damaged. And
+pydicom, which inflates without limit, and goes round for ever in a damaged JPEG 2000.
 """
 
 from __future__ import annotations
@@ -10,16 +11,21 @@ import gzip
 import math
 import re
 import struct
+import zipfile
 import zlib
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from .errors import InputError
-from .files import suffix
+from .files import shown, suffix
 
 _CHUNK = 1 << 22
 #: Deflate packs 258 bytes into two bits at best.
 _DEFLATE_LIMIT = 1032
+#: UID of DICOM's deflated transfer syntax, and the most that is unpacked of such a file, or of arrays: far too much.
+_DEFLATED, _MOST_INFLATED = b"1.2.840.10008.1.2.1.99", 1 << 29
+#: Bytes of a NRRD header; that of a segmentation with a hundred segments has a tenth of it.
+_LONGEST_HEADER = 1 << 20
 _META_BYTES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "LONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8}
 
 
@@ -27,6 +33,17 @@ def require_sound_header(path: Path) -> None:
     """Before ITK parses the header. Raises `InputError`."""
     if suffix(path) in (".mha", ".mhd") and _meta_header(path)[0].get("NDims") not in ("2", "3", "4"):
         raise InputError(f"{path} is not a MetaImage of 2 to 4 dimensions, or is damaged; copy or export it again")
+    if suffix(path) == ".nrrd":
+        with path.open("rb") as stream:
+            start = stream.read(_LONGEST_HEADER + 1)
+        if len(start) > _LONGEST_HEADER and not re.search(rb"\r?\n\r?\n", start):
+            raise InputError(f"{path} has a header without an end, or is damaged; copy or export it again")
+    for name in _detached(path):
+        inside = path.parent.resolve()
+        if not (inside / name).resolve().is_relative_to(inside):
+            raise InputError(
+                f"{path} takes its voxels from {shown(name)}, outside its folder; put both into one folder"
+            )
     if suffix(path) in (".nii", ".nii.gz"):
         try:
             with _nifti_stream(path) as stream:
@@ -65,6 +82,56 @@ def require_all_data(path: Path, expected: int) -> None:
         whole = False
     if not whole:
         raise InputError(f"{path} is truncated or damaged; copy or export it again")
+
+
+def require_inflatable(path: Path) -> None:
+    """Before pydicom inflates a deflated DICOM file (PS3.5 A.5), whatever that comes to. Raises `InputError`."""
+    with path.open("rb") as stream:
+        start = stream.read(1024)
+    if _DEFLATED in start:
+        offset = 144 + int.from_bytes(start[140:144], "little")  # behind the group of meta information
+        try:
+            size = _unpacked_size(path, offset, _MOST_INFLATED, -zlib.MAX_WBITS)
+        except zlib.error:
+            return  # pydicom says so
+        if size > _MOST_INFLATED:
+            raise InputError(f"{path} unpacks to more than {_MOST_INFLATED >> 20} MiB; export it uncompressed")
+
+
+def require_modest(path: Path) -> None:
+    """Before NumPy unpacks an archive of arrays (.npz) whatever it comes to.
+
+    Raises `InputError`, and `zipfile.BadZipFile` where it is none.
+    """
+    with zipfile.ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > _MOST_INFLATED:
+        raise InputError(f"{path} unpacks to {size >> 20} MiB, more than {_MOST_INFLATED >> 20}; get it again")
+
+
+def require_sound_boxes(path: Path, codestream: bytes) -> None:
+    """Of a JPEG 2000 image in DICOM: where it has boxes (ISO/IEC 15444-1 I.4), each has a length. Raises `InputError`.
+
+    pydicom looks for the codestream among them, and at a box of no length it looks for ever.
+    """
+    at = 12 if codestream.startswith(b"\0\0\0\x0cjP  ") else len(codestream)
+    while at < len(codestream) and codestream[at + 4 : at + 8] != b"jp2c":
+        length = int.from_bytes(codestream[at : at + 4], "big")
+        if length < 8:
+            raise InputError(f"{path} is damaged: its JPEG 2000 image has a box without length; export it again")
+        at += length
+
+
+def _detached(path: Path) -> list[str]:
+    """Names of other files that a header says to hold the voxels: those may not lead to anywhere on the disk."""
+    if suffix(path) in (".mha", ".mhd"):
+        name = _meta_header(path)[0].get("ElementDataFile", "LOCAL")
+        return [] if name.upper() in ("LOCAL", "LIST") else [name]
+    if suffix(path) == ".nrrd":
+        with path.open("rb") as stream:
+            header = stream.read(1 << 16).partition(b"\n\n")[0].decode("latin-1")
+        return re.findall(r"^data ?file: *(.+?)\r?$", header, re.MULTILINE | re.IGNORECASE)
+    return []
 
 
 class _NiftiHeader(NamedTuple):
@@ -132,7 +199,7 @@ def _nrrd_is_whole(path: Path, expected: int) -> bool:
     return _unpacked_size(path, header.end(), expected) == expected
 
 
-def _unpacked_size(path: Path, offset: int, limit: int) -> int:
+def _unpacked_size(path: Path, offset: int, limit: int, wbits: int = zlib.MAX_WBITS | 32) -> int:
     """How many bytes the zlib or gzip data at `offset` hold; their checksum is checked.
 
     Data that end early count nothing, and no more is unpacked than a little beyond `limit`. In large pieces, each
@@ -143,7 +210,7 @@ def _unpacked_size(path: Path, offset: int, limit: int) -> int:
         stream.seek(offset)
         packed = stream.read(_CHUNK)
         while True:
-            unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+            unpacker = zlib.decompressobj(wbits=wbits)
             while not unpacker.eof:
                 if not packed:
                     return 0
