@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +19,8 @@ import psutil
 from .detection import boxes_beside, read_boxes
 from .errors import InputError
 from .fan_out import Outcome, fan_out
-from .files import DICOM, PICTURES, VOLUMES, is_dicom, suffix, written_whole
+from .files import DICOM, PICTURES, VOLUMES, is_dicom, read_json, suffix, written_whole
+from .fitness import admit
 from .models import X2BR
 from .radiograph import geometry_beside, read_radiograph
 from .reconstruction import RESOLUTION, Reconstructing, Reconstruction
@@ -159,7 +159,10 @@ def helpful_workers(films: int, device: str) -> int:
 
 def write_table(path: Path, rows: list[Row]) -> None:
     """The table as CSV, sorted by film. Raises `InputError` where it cannot be written."""
-    with written_whole(path) as partial_path, open(partial_path, "w", newline="", encoding="utf-8") as stream:
+    with (
+        written_whole(path) as partial_path,
+        open(partial_path, "w", newline="", encoding="utf-8", errors="backslashreplace") as stream,
+    ):
         table = csv.DictWriter(stream, list(Row.__dataclass_fields__))
         table.writeheader()
         table.writerows(asdict(row) for row in sorted(rows, key=lambda row: row.film))
@@ -212,7 +215,9 @@ def _reconstruct(reconstructor: Reconstructing, film: Path, request: Request) ->
     )
     file = boxes_beside(film) if request.method == X2BR else None
     boxes = read_boxes(file) if file else None
-    reconstruction = reconstructor.reconstruct(radiograph, resolution=request.resolution, boxes=boxes)
+    admitted = admit(radiograph, boxes, named=request.method == X2BR)
+    reconstruction = reconstructor.reconstruct(admitted.radiograph, resolution=request.resolution, boxes=admitted.boxes)
+    reconstruction.summary["film"] = admitted.facts
     reconstruction.summary[_REQUEST] = _asked(film, request)
     return reconstruction
 
@@ -259,7 +264,7 @@ def _finished(film: Path, out: Path, request: Request, model: str) -> dict | Non
     try:
         if not all((out / name).is_file() for name in _RESULTS):
             return None
-        summary = json.loads((out / _SUMMARY).read_text(encoding="utf-8"))
+        summary = read_json(out / _SUMMARY)
         same = summary[_REQUEST] == _asked(film, request)
         return summary if same and (summary["model"]["sha256"], summary["x2br"]) == (model, __version__) else None
     except (OSError, ValueError, KeyError, TypeError):  # InputError, too: then the film is tried, and says why

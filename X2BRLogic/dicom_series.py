@@ -16,6 +16,7 @@ from pydicom.errors import InvalidDicomError
 
 from .errors import InputError
 from .files import is_dicom, reason
+from .intact import require_inflatable
 
 #: A series with fewer slices is a scout or a report, no scan.
 MIN_SLICES = 16
@@ -40,7 +41,10 @@ _TAGS = [
     "RescaleSlope",
     "RescaleIntercept",
     "PixelRepresentation",
+    "PixelData",
 ]
+#: Bytes of a value that is not read before it is looked at, as that of the pixels.
+_DEFERRED = 4096
 
 
 class Series(NamedTuple):
@@ -70,9 +74,12 @@ def quiet_pydicom() -> Iterator[None]:
 
 def read_header(path: Path, tags: list[str] | None = None) -> pydicom.Dataset:
     """A DICOM file without its pixels. Raises `InputError` when it is broken or not DICOM."""
+    require_inflatable(path)
     try:
         with quiet_pydicom():
-            return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
+            return pydicom.dcmread(
+                path, stop_before_pixels="PixelData" not in (tags or ()), specific_tags=tags, defer_size=_DEFERRED
+            )
     except InvalidDicomError:
         raise InputError(f"{path} is not a DICOM file; give a DICOM export of the scan") from None
     except Exception as error:  # a damaged header can fail anywhere in the parser
@@ -188,7 +195,12 @@ def _stack(path: Path, slices: list) -> Series:
 
 
 def _require_pixels(file: Path, header: pydicom.Dataset) -> None:
-    """Refuse a slice whose file is too short for its pixels: GDCM would fill in zeros. Packed ones GDCM checks."""
+    """Refuse a slice whose file is too short for its pixels: GDCM would fill in zeros. Packed ones GDCM checks.
+
+    So is one whose elements lead beyond the file's end: pydicom stops there, GDCM makes room for all they claim.
+    """
+    if "PixelData" not in header:
+        raise InputError(f"{file} has no pixels, or is damaged before them; export the series again")
     syntax = header.file_meta.TransferSyntaxUID
     pixels = int(header.Rows) * int(header.Columns) * int(header.get("BitsAllocated") or 16) // 8
     if not (syntax.is_compressed or syntax.is_deflated) and file.stat().st_size < pixels:

@@ -20,12 +20,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from .errors import InputError
+from .files import reason
 
 CUBE_EDGE_MM = 400.0
 DEFAULT_SID = 1800.0
 DEFAULT_SOD = 1500.0
 DEFAULT_SIZE = 512
 DEFAULT_PIXEL_SPACING = 0.9
+#: No X-ray room is larger, mm; and no detector has more pixels along an edge.
+_FARTHEST, _MOST_PIXELS = 1e6, 1 << 20
 
 #: Unit vector from the isocentre to the source, and the direction of the image's columns. Rows run from superior to
 #: inferior in all four. AP and PA share the columns (patient's right on the image's left); LAT is the left lateral
@@ -78,9 +81,15 @@ class XRayGeometry:
             if vector.shape != (3,) or not np.isfinite(vector).all():
                 raise InputError(f"geometry: {name} must be three finite numbers")
             object.__setattr__(self, name, vector)
-        numbers = [self.sid, self.sod, *self.spacing, *self.shape]
-        if not np.isfinite(numbers).all() or min(numbers) <= 0:
-            raise InputError("geometry: SID, SOD, detector size and pixel spacing must be positive numbers")
+        if len(self.spacing) != 2 or len(self.shape) != 2:
+            raise InputError("geometry: spacing and shape are two numbers each, along rows and along columns")
+        for name, values, least, most in (
+            ("SID and SOD", (self.sid, self.sod), 1.0, _FARTHEST),
+            ("detector size", self.shape, 1, _MOST_PIXELS),
+            ("pixel spacing", self.spacing, 1e-3, 1e3),
+        ):
+            if not all(least <= value <= most for value in values):
+                raise InputError(f"geometry: {name} must be positive numbers, between {least:g} and {most:g}")
         if self.sod > self.sid:
             raise InputError(f"geometry: SOD ({self.sod:g} mm) cannot exceed SID ({self.sid:g} mm)")
         frame = np.stack([self.columns, self.rows, self.to_source])
@@ -91,6 +100,9 @@ class XRayGeometry:
         if self.principal_point is None:
             height, width = self.shape
             object.__setattr__(self, "principal_point", ((width - 1) / 2, (height - 1) / 2))
+        point = np.asarray(self.principal_point, dtype=np.float64)
+        if point.shape != (2,) or not (np.abs([*point, *self.isocentre]) <= _FARTHEST).all():
+            raise InputError(f"geometry: principal point and isocentre must be numbers below {_FARTHEST:g}")
 
     @classmethod
     def from_view(
@@ -255,8 +267,9 @@ class XRayGeometry:
             )
         except InputError:
             raise
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise InputError(f"geometry file: {error} is missing or no number; write it anew with x2br drr") from None
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+            told = f"geometry file: {reason(error)} is missing or no number; write it anew with x2br drr"
+            raise InputError(told) from None
 
     def resized(self, shape: tuple[int, int]) -> XRayGeometry:
         """The same detector area with another number of pixels."""

@@ -31,13 +31,20 @@ def outline_segments(mesh: trimesh.Trimesh, geometry: XRayGeometry) -> np.ndarra
     return geometry.project(mesh.vertices[edges.ravel()]).reshape(-1, 2, 2)
 
 
+def grey_picture(pixels: np.ndarray) -> Image.Image:
+    """Pixels ``(rows, columns)`` as a picture of 8 bits, all but the lowest and highest half per cent told apart."""
+    from PIL import Image
+
+    low, high = np.percentile(pixels, (0.5, 99.5))
+    grey = np.clip((pixels - low) / max(float(high - low), 1e-6), 0, 1) * 255
+    return Image.fromarray(grey.astype(np.uint8))
+
+
 def overlay(radiograph: Radiograph, meshes: Mapping[str, trimesh.Trimesh]) -> Image.Image:
     """The film with the outlines of the meshes over it, bones of `anatomy` in their colours; 640 pixels at most."""
     from PIL import Image, ImageDraw
 
-    low, high = np.percentile(radiograph.pixels, (0.5, 99.5))
-    grey = np.clip((radiograph.pixels - low) / max(float(high - low), 1e-6), 0, 1) * 255
-    film = Image.fromarray(grey.astype(np.uint8))
+    film = grey_picture(radiograph.pixels)
     film.thumbnail((_PICTURE_EDGE, _PICTURE_EDGE), Image.Resampling.LANCZOS)
     geometry = radiograph.geometry.resized((film.height, film.width))
     picture = film.convert("RGB")

@@ -1,4 +1,4 @@
-"""Reconstructor: a radiograph in, a Reconstruction out."""
+"""Reconstructor: a radiograph in, or two of one patient, a Reconstruction out."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import trimesh
+from torch import nn
 
 from . import __version__
+from .confidence import Calibration, with_confidence
 from .errors import InputError
 from .geometry import CUBE_EDGE_MM, XRayGeometry
 from .models import DEFAULT_METHOD, X2BR, weights_of
-from .networks import TAU, LoadedModel, OccupancyField, load_model
+from .named_bones import bone_facts, named_bones, steepness_of
+from .networks import TAU, LoadedModel, OccupancyField, TwoViews, load_model
 from .networks.device import choose_device
 from .radiograph import Radiograph, network_image
 from .reconstruction import NOTICE, RESOLUTION, Progress, Reconstruction
@@ -94,6 +97,11 @@ class Reconstructor:
         self._expected: dict[int, dict[str, float]] = {}
         self.method: str = X2BR if method == X2BR else self._model.metadata["system"]
 
+    @property
+    def network(self) -> nn.Module:
+        """The model's network, in evaluation mode."""
+        return self._model.network
+
     def reconstruct(
         self,
         radiograph: Radiograph,
@@ -101,6 +109,7 @@ class Reconstructor:
         *,
         resolution: int = RESOLUTION,
         boxes: Sequence[Box] | None = None,
+        second: Radiograph | None = None,
     ) -> Reconstruction:
         """Reconstruct the bones of the thorax.
 
@@ -111,16 +120,19 @@ class Reconstructor:
             resolution: cells along an edge of the canonical cube, 32 times a power of two.
             boxes: of bones in the radiograph, for ``x2br``; others do not look at them. By default those that
                 `detection.detect` finds; an empty list stands for none.
+            second: a lateral film of the same patient in the same place, for the methods that take two.
 
         Raises:
-            InputError: not a frontal view, a film in which the network sees no bone, or not enough memory.
+            InputError: not a frontal view, a second film too many or too few, a film in which the network sees no bone,
+                or not enough memory.
         """
         radiograph.require_frontal(self.method)
+        self._require_views(second)
         to_ras = radiograph.geometry.ray_cube_to_ras
         stages = _Stages(progress, self._expected.get(resolution, self._stages))
         with stages.stage("encode"):
             network = self._model.network
-            field = OccupancyField(network, network_image(radiograph, network.config.image_size), self.device)
+            field = self._field(radiograph, second)
         with stages.stage("surface") as tell:
             seeds = field.surface_points(logit(TAU))
             sampled = mise(field, resolution, network.coarse_cells, TAU, field.batch, seeds, tell)
@@ -129,13 +141,17 @@ class Reconstructor:
             mesh = drop_specks(simplify(drop_specks(mesh, SPECK_MM3), FACES), SPECK_MM3)
         with stages.stage("refine") as tell:
             mesh, crossings = _refined(mesh, field, radiograph.geometry, resolution, tell)
-        completed, about = None, {}
+        completed, about, bones = None, {}, {}
         if self.method == X2BR:
             with stages.stage("boxes"):
                 boxes, said = (boxes, []) if boxes is not None else _detected(radiograph)
             with stages.stage("bones") as tell:
                 completed = _completed(radiograph, mesh, boxes, tell)
                 about = completed.summary(radiograph) | {"coarse_volume_ml": round(float(mesh.volume) / 1000.0, 1)}
+        elif hasattr(network, "named"):
+            with stages.stage("bones"):
+                bones = self._with_confidence(named_bones(field, sampled.grid, radiograph.geometry), field, radiograph)
+                about = {"bones": bone_facts(bones)}
         self._expected[resolution] = dict(stages.seconds)
         stages.seconds["total"] = round(sum(stages.seconds.values()), 4)
         surface = completed.surface if completed else mesh
@@ -144,7 +160,7 @@ class Reconstructor:
         summary["field"] = {"resolution": resolution, "evaluations": sampled.evaluations, "dense": sampled.dense}
         summary["self_intersections"] = crossings
         summary["warnings"] += field.warnings
-        bones, used = {}, ()
+        used = ()
         if completed:
             bones, used = completed.skeleton.bones, tuple(completed.boxes.values())
             summary["warnings"] += [*said, *completed.warnings]
@@ -153,7 +169,53 @@ class Reconstructor:
 
     @property
     def _stages(self) -> dict[str, float]:
-        return _STAGES | (_BONES if self.method == X2BR else {})
+        if self.method == X2BR:
+            return _STAGES | _BONES
+        return _STAGES | ({"bones": 0.5} if hasattr(self._model.network, "named") else {})
+
+    def bones_and_steepness(
+        self, radiograph: Radiograph, second: Radiograph | None = None
+    ) -> tuple[dict[str, trimesh.Trimesh], dict[str, np.ndarray]]:
+        """The named bones, and how steep the field is at their vertices: what expected errors are learned from."""
+        field = self._field(radiograph, second)
+        seeds = field.surface_points(logit(TAU))
+        sampled = mise(field, RESOLUTION, self.network.coarse_cells, TAU, field.batch, seeds)
+        bones = named_bones(field, sampled.grid, radiograph.geometry)
+        return bones, steepness_of(bones, field, radiograph.geometry)
+
+    def _with_confidence(
+        self, bones: dict[str, trimesh.Trimesh], field: OccupancyField | TwoViews, radiograph: Radiograph
+    ) -> dict[str, trimesh.Trimesh]:
+        """The bones with what the model knows of its errors; a model that was not calibrated knows nothing."""
+        films = "2" if isinstance(field, TwoViews) else "1"
+        values = self._model.metadata.get("expected_error", {}).get(films)
+        if not values:
+            return bones
+        calibration, steep = Calibration.from_dict(values), steepness_of(bones, field, radiograph.geometry)
+        return {name: with_confidence(mesh, calibration.expected_error_mm(steep[name])) for name, mesh in bones.items()}
+
+    def _require_views(self, second: Radiograph | None) -> None:
+        network = self._model.network
+        if second is None and network.views == 2:
+            raise InputError(f"{self.method} needs a lateral film of the patient beside the frontal one; give both")
+        if second is not None:
+            if network.views == 1 and not hasattr(network, "fusion"):
+                raise InputError(f"{self.method} takes one film; leave the second out, or use x2b_aligned")
+            second.require_lateral()
+
+    def _field(self, radiograph: Radiograph, second: Radiograph | None) -> OccupancyField | TwoViews:
+        network = self._model.network
+        size = network.config.image_size
+        films = [network_image(film, size) for film in (radiograph, second) if film is not None]
+        if len(films) == network.views:
+            return OccupancyField(network, films, self.device)
+        one, other = radiograph.geometry, second.geometry
+        return TwoViews(
+            *(OccupancyField(network, [film], self.device) for film in films),
+            lambda points: other.ras_to_ray_cube(one.ray_cube_to_ras(points)).astype(np.float32),
+            lambda points: one.ras_to_ray_cube(other.ray_cube_to_ras(points)),
+            tuple(network.fusion.tolist()),
+        )
 
     def _summary(self, radiograph: Radiograph, mesh: trimesh.Trimesh, seconds: dict) -> dict:
         pieces = mesh.body_count
@@ -182,7 +244,7 @@ class Reconstructor:
 
 def _refined(
     mesh: trimesh.Trimesh,
-    field: OccupancyField,
+    field: OccupancyField | TwoViews,
     geometry: XRayGeometry,
     resolution: int,
     tell: Callable[[float], None],

@@ -7,6 +7,8 @@ import trimesh
 from PIL import Image, ImageDraw, ImageFont
 from trimesh.ray.ray_pyembree import RayMeshIntersector
 
+from .outline import grey_picture
+
 #: Camera directions: where the viewer stands (RAS), and the world direction to the right of the picture.
 SIDES: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
     "front": ((0, 1, 0), (-1, 0, 0)),
@@ -50,9 +52,7 @@ def render(mesh: trimesh.Trimesh, side: str, size: int, edge_mm: float) -> np.nd
 
 def _film(pixels: np.ndarray, size: int) -> np.ndarray:
     """A radiograph as a grey picture that fits a square, ``(size, size, 3)`` uint8."""
-    low, high = np.percentile(pixels, (0.5, 99.5))
-    grey = np.clip((pixels - low) / max(float(high - low), 1e-6), 0, 1) * 255
-    picture = Image.fromarray(grey.astype(np.uint8))
+    picture = grey_picture(pixels)
     picture.thumbnail((size, size), Image.Resampling.LANCZOS)
     square = Image.new("L", (size, size), 0)
     square.paste(picture, ((size - picture.width) // 2, (size - picture.height) // 2))

@@ -25,6 +25,8 @@ NOTICE = "For research use only. Not a medical device."
 LABEL_SPACING_MM = 1.5
 #: What is saved of named bones alone.
 _NAMED = ("bones", "labels.nrrd", "skeleton.json", "boxes.json")
+#: Name of the report in a folder of results; that on an earlier result goes.
+REPORT = "report.html"
 #: Cells along an edge of the canonical cube, unless somebody wants more.
 RESOLUTION = 128
 
@@ -36,8 +38,8 @@ class Reconstruction:
     Attributes:
         radiograph: what it was made from.
         mesh: the surface of all bones, closed, RAS mm.
-        bones: named bones, closed meshes in RAS mm, for ``x2br``; empty for the others. Each vertex has
-            ``expected_error_mm`` and ``confidence`` among the mesh's `vertex_attributes`.
+        bones: named bones, closed meshes in RAS mm, for ``x2br`` and ``x2b_aligned``; empty for the others. Each vertex
+            has ``expected_error_mm`` and ``confidence`` among the mesh's `vertex_attributes` where these are known.
         boxes: of bones in the radiograph that were used.
         summary: JSON-ready provenance: input, geometry, model, seconds, counts, warnings.
     """
@@ -49,18 +51,21 @@ class Reconstruction:
     summary: dict = field(default_factory=dict)
 
     def save(self, folder: str | Path) -> dict[str, Path]:
-        """Write ``bones.ply`` (mm, RAS), ``summary.json`` and ``preview.png``, all or none; the paths by name.
+        """Write ``bones.ply`` (mm, RAS), ``radiograph.png``, ``summary.json`` and ``preview.png``, all or none.
 
         Of named bones also ``bones/NAME.ply`` with what each vertex carries, ``labels.nrrd``, ``skeleton.json`` and
-        ``boxes.json``. Raises `InputError` when the folder cannot be written to.
+        ``boxes.json``. Returns the paths by name; `results.read_result` reads the folder. Raises `InputError` when it
+        cannot be written to.
         """
+        from .outline import grey_picture
         from .preview import preview
 
-        with folder_written_whole(folder, _NAMED) as partial:
+        with folder_written_whole(folder, (*_NAMED, REPORT)) as partial:
             self.mesh.export(partial / "bones.ply")
+            grey_picture(self.radiograph.pixels).save(partial / "radiograph.png")
             preview(self.radiograph.pixels, self.mesh).save(partial / "preview.png")
             (partial / "summary.json").write_text(json.dumps(self.summary, indent=2) + "\n", encoding="utf-8")
-            names = ["bones.ply", "summary.json", "preview.png"]
+            names = ["bones.ply", "radiograph.png", "summary.json", "preview.png"]
             names += self._save_bones(partial) if self.bones else []
         return {name: Path(folder) / name for name in names}
 
@@ -69,11 +74,11 @@ class Reconstruction:
 
         Raises `InputError` where there are none.
         """
-        from .template import Skeleton
+        from .template import bone_of, voxelise
 
         if not self.bones:
             raise InputError("this reconstruction has no named bones; reconstruct with the method x2br")
-        return Skeleton(dict(self.bones)).label_map(spacing)
+        return voxelise([(bone_of(name).label, mesh) for name, mesh in self.bones.items()], spacing=spacing)
 
     def _save_bones(self, folder: Path) -> list[str]:
         from .detection import write_boxes
@@ -110,10 +115,12 @@ class Reconstructing(Protocol):
         *,
         resolution: int = RESOLUTION,
         boxes: Sequence[Box] | None = None,
+        second: Radiograph | None = None,
     ) -> Reconstruction:
         """Reconstruct the bones of the thorax.
 
         `progress` is called with a fraction 0-1, which never falls, and the name of the stage; what it raises ends the
         work and passes through. `boxes` are of bones in the radiograph, for ``x2br``; by default they are detected.
+        `second` is a lateral film of the same patient, for the methods that take one.
         Raises `InputError` for a film that cannot be reconstructed.
         """

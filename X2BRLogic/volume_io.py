@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import locale
 import math
 import os
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,6 +16,7 @@ import SimpleITK as sitk
 from .errors import InputError
 from .files import PICTURES, VOLUMES, is_dicom, reason, require_file, suffix, written_whole
 from .intact import may_be_read_unchecked, require_all_data, require_sound_header
+from .quiet import quiet_stderr
 from .volume import Volume
 
 #: 2 GiB as int16: more than any chest CT, less than what brings a workstation down.
@@ -30,29 +31,23 @@ MAX_LABELS = 512
 _HIGHEST_HU = 32767
 
 _LPS_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_stderr_lock = threading.Lock()
 
 
 @contextmanager
 def quiet_itk() -> Iterator[None]:
-    """Keep ITK, and the C libraries in it that print by themselves, off stderr: a bad file gives one line, ours."""
-    shown = sitk.ProcessObject.GetGlobalWarningDisplay()
-    with _stderr_lock:
-        try:
-            saved = os.dup(2)
-        except OSError:  # a windowed application may have no stderr
-            saved = None
+    """Keep ITK, and the C libraries in it that print by themselves, off stderr; and numbers with a decimal point.
+
+    Its NRRD reader takes 1.5 for 1 where the host has set a locale with a decimal comma, as Qt does.
+    """
+    shown, numbers = sitk.ProcessObject.GetGlobalWarningDisplay(), locale.setlocale(locale.LC_NUMERIC)
+    with quiet_stderr():
         sitk.ProcessObject.SetGlobalWarningDisplay(False)
+        locale.setlocale(locale.LC_NUMERIC, "C")
         try:
-            if saved is not None:
-                with open(os.devnull, "wb") as nowhere:
-                    os.dup2(nowhere.fileno(), 2)
             yield
         finally:
+            locale.setlocale(locale.LC_NUMERIC, numbers)
             sitk.ProcessObject.SetGlobalWarningDisplay(shown)
-            if saved is not None:
-                os.dup2(saved, 2)
-                os.close(saved)
 
 
 def volume_size(path: str | os.PathLike) -> tuple[int, ...]:
@@ -186,20 +181,34 @@ def write_volume(path: str | os.PathLike, volume: Volume) -> None:
     allowed = tuple(s for s in VOLUMES if s != ".mhd")  # .mhd is two files, which cannot appear at once
     if suffix(path) not in allowed:
         raise InputError(f"cannot write a volume as {path.name}; use one of {', '.join(allowed)}")
-    to_lps = _LPS_RAS @ volume.ijk_to_ras
-    direction = to_lps[:3, :3] / volume.spacing
-    if not np.allclose(direction.T @ direction, np.eye(3), atol=1e-4):
-        raise InputError(f"cannot write {path.name}: the volume's axes are not perpendicular; resample it first")
-    stored_as = {"?": np.uint8, "e": np.float32}.get(volume.array.dtype.char, volume.array.dtype)
-    image = sitk.GetImageFromArray(volume.array.astype(stored_as, copy=False))
-    image.SetSpacing(volume.spacing.tolist())
-    image.SetDirection(direction.ravel().tolist())
-    image.SetOrigin(to_lps[:3, 3].tolist())
+    try:
+        image = to_sitk(volume)
+    except InputError as error:
+        raise InputError(f"cannot write {path.name}: {error}") from None
+    write_image(path, image)
+
+
+def write_image(path: Path, image: sitk.Image) -> None:
+    """Write an image of SimpleITK, compressed, whole or not at all. Raises `InputError` where that is not possible."""
     with written_whole(path) as temporary, quiet_itk():
         try:
             sitk.WriteImage(image, str(temporary), True)
         except RuntimeError as error:
             raise InputError(f"cannot write {path}: {reason(error)}; check the folder and the free space") from None
+
+
+def to_sitk(volume: Volume) -> sitk.Image:
+    """The volume as SimpleITK has it, in LPS. Raises `InputError` for a sheared grid."""
+    to_lps = _LPS_RAS @ volume.ijk_to_ras
+    direction = to_lps[:3, :3] / volume.spacing
+    if not np.allclose(direction.T @ direction, np.eye(3), atol=1e-4):
+        raise InputError("the volume's axes are not perpendicular; resample it first")
+    stored_as = {"?": np.uint8, "e": np.float32}.get(volume.array.dtype.char, volume.array.dtype)
+    image = sitk.GetImageFromArray(volume.array.astype(stored_as, copy=False))
+    image.SetSpacing(volume.spacing.tolist())
+    image.SetDirection(direction.ravel().tolist())
+    image.SetOrigin(to_lps[:3, 3].tolist())
+    return image
 
 
 def _open(path: Path) -> sitk.ImageFileReader:

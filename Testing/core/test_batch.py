@@ -16,7 +16,7 @@ import pytest
 import torch
 import trimesh
 from PIL import Image
-from untrained import save_noise, save_untrained
+from untrained import save_film, save_untrained
 
 from X2BRLogic import __version__, batch
 from X2BRLogic.batch import Request, find_films, reconstruct_films
@@ -26,7 +26,7 @@ from X2BRLogic.fan_out import Outcome
 from X2BRLogic.geometry import XRayGeometry
 from X2BRLogic.reconstruction import Reconstruction
 
-RESULTS = ["bones.ply", "preview.png", "summary.json"]
+RESULTS = ["bones.ply", "preview.png", "radiograph.png", "summary.json"]
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +38,9 @@ def weights(tmp_path_factory):
 def films(tmp_path):
     """Three films, two of them with one stem, and what a folder holds besides."""
     folder = tmp_path / "films"
-    save_noise(folder / "one.png", 1)
-    save_noise(folder / "ward" / "two.png", 2)
-    save_noise(folder / "ward" / "two.tif", 3)
+    save_film(folder / "one.png", 1)
+    save_film(folder / "ward" / "two.png", 2)
+    save_film(folder / "ward" / "two.tif", 3)
     (folder / "broken.png").write_bytes((folder / "one.png").read_bytes()[:900])
     (folder / "notes.txt").write_text("of no interest")
     (folder / ".hidden.png").write_bytes(b"x")
@@ -142,7 +142,7 @@ def test_what_was_done_is_kept(run, boxes, films, tmp_path, weights):
     assert rows["one.png"]["volume_ml"] == table(tmp_path / "out" / "results.csv")["broken.png"]["volume_ml"]
 
     # What decides a result has changed: it is made again.
-    save_noise(films / "one.png", 9)
+    save_film(films / "one.png", 9)
     geometry = XRayGeometry.from_view("AP", shape=(100, 80), spacing=(4.0, 4.0))
     (films / "ward" / "two.geometry.json").write_text(json.dumps(geometry.to_dict()))
     assert status_of(run()[1]) == {"broken.png": "kept", "one.png": "done", two[0]: "done", two[1]: "done"}
@@ -213,7 +213,7 @@ def test_bad_usage_is_told_before_any_work(tmp_path, capsys, arguments, words):
     places["empty"].mkdir()
     places["file"].write_text("x")
     if arguments:
-        save_noise(places["empty"] / "one.png")
+        save_film(places["empty"] / "one.png")
     filled = [argument.format(**places) for argument in arguments]
     status = main(["reconstruct", str(places["empty"]), "--out", str(tmp_path / "out"), *filled])
     out, err = capsys.readouterr()
@@ -222,7 +222,7 @@ def test_bad_usage_is_told_before_any_work(tmp_path, capsys, arguments, words):
 
 def test_options_for_a_folder_are_refused_for_a_film(tmp_path, capsys):
     status = main(
-        ["reconstruct", str(save_noise(tmp_path / "one.png")), "--out", str(tmp_path / "o"), "--workers", "2"]
+        ["reconstruct", str(save_film(tmp_path / "one.png")), "--out", str(tmp_path / "o"), "--workers", "2"]
     )
     assert status == 2 and "for a folder" in capsys.readouterr().err
 
@@ -253,7 +253,7 @@ def test_what_counts_as_a_film(tmp_path):
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
 def test_a_crash_costs_one_film(quick_pictures, films, tmp_path, weights):
     """The worker is killed amid its work: every film has its row, and where it cost one the reason is a sentence."""
-    names = [save_noise(films / f"more_{n}.png", 20 + n).name for n in range(4)]
+    names = [save_film(films / f"more_{n}.png", 20 + n).name for n in range(4)]
     rows = []
     for row in reconstruct_films(films, names, tmp_path / "out", Request("x2b", weights, "cpu", 64)):
         if not rows:
@@ -268,7 +268,7 @@ def test_a_crash_costs_one_film(quick_pictures, films, tmp_path, weights):
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
 def test_interrupted_it_has_a_table_and_goes_on(films, tmp_path, weights):
     for n in range(40):  # more than are done before the signal arrives
-        save_noise(films / f"more_{n}.png", 20 + n)
+        save_film(films / f"more_{n}.png", 20 + n)
     command = [sys.executable, "-m", "X2BRLogic", "reconstruct", films, "--out", tmp_path / "out", "--weights", weights]
     command += ["--device", "cpu", "--resolution", "64", "--json", "--workers", "1"]
     process = subprocess.Popen(

@@ -123,7 +123,7 @@ def test_reconstruct_writes_mesh_summary_and_picture(tmp_path, film, untrained, 
     status, out, err = run(capsys, "reconstruct", film, "--out", out_dir, "--weights", untrained, "--json")
     assert status == 0, err
     result = json.loads(out)
-    assert sorted(p.name for p in out_dir.iterdir()) == ["bones.ply", "preview.png", "summary.json"]
+    assert sorted(p.name for p in out_dir.iterdir()) == ["bones.ply", "preview.png", "radiograph.png", "summary.json"]
     assert json.loads((out_dir / "summary.json").read_text())["model"]["sha256"] == result["model"]["sha256"]
     mesh = trimesh.load_mesh(out_dir / "bones.ply")
     assert mesh.is_watertight and len(mesh.faces) == result["faces"]

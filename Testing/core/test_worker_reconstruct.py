@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from untrained import save_noise, save_untrained
+from untrained import save_film, save_untrained
 
 from X2BRLogic.bench import worker as bench
 from X2BRLogic.cli import main
@@ -30,7 +30,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):
-    return save_noise(tmp_path_factory.mktemp("film") / "film.png")
+    return save_film(tmp_path_factory.mktemp("film") / "film.png")
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,8 @@ _EXAMPLES = """\
   x2br reconstruct film.dcm --out result --json
   x2br reconstruct film.png --view PA --pixel-spacing 0.55 --sid 1800 --sod 1550 --out result
   x2br reconstruct film.png --method x2br --boxes film.boxes.json --out result   # named bones
+  x2br reconstruct film.png --lateral side.png --out result                      # two views
+  x2br reconstruct film.png --turn 180 --out result                              # stored upside down
   x2br reconstruct films --out results                  # a folder: results/results.csv, and a folder for each film
   x2br reconstruct films --out results --scheduler tcp://10.0.0.1:8786
 
@@ -36,6 +38,13 @@ def add_to(subparsers) -> None:
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     command.add_argument("--method", help="an installed model (x2br models), default x2b_aligned; or x2br: named bones")
     command.add_argument(
+        "--lateral",
+        type=Path,
+        metavar="FILM",
+        help="a lateral film of the same patient: two views",
+    )
+    command.add_argument("--lateral-view", choices=("LAT", "RLAT"), help="default as its file says, or LAT")
+    command.add_argument(
         "--boxes", type=Path, metavar="FILE", help="for x2br; default NAME.boxes.json beside the film, else detected"
     )
     command.add_argument("--weights", type=Path, help="a weights file, instead of an installed model")
@@ -43,7 +52,12 @@ def add_to(subparsers) -> None:
     command.add_argument(
         "--resolution", type=count, metavar="N", help="cells along an edge, 32 times a power of two; default 128"
     )
+    command.add_argument("--report", action="store_true", help="a page to hand over as well, report.html (x2br report)")
     add_geometry(command, spacing=None, sid=None, sod=None)
+    stored = command.add_argument_group("a film that was stored the wrong way")
+    stored.add_argument("--turn", type=int, choices=(90, 180, 270), default=0, help="turn it, degrees clockwise")
+    stored.add_argument("--mirror", action="store_true", help="exchange left and right")
+    stored.add_argument("--invert", action="store_true", help="it is a negative: bone is dark")
     folder = command.add_argument_group("a folder of radiographs")
     folder.add_argument("--workers", type=count, metavar="N", help="processes on this machine; default what pays")
     folder.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster instead, such as tcp://10.0.0.1:8786")
@@ -55,12 +69,22 @@ def run(options: argparse.Namespace) -> dict:
         raise InputError(
             "--boxes is for one film and --method x2br; of a folder, NAME.boxes.json beside each film is taken"
         )
+    from ..radiograph import Handling, read_radiograph
+
+    handling = Handling(options.turn, options.mirror, options.invert)
+    if handling and options.boxes:
+        raise InputError(f"--boxes are of the film as it is stored; leave them out with {handling.options}")
     if options.radiograph.is_dir():
+        if options.report:
+            raise InputError("--report is for one film; of a folder, make each report with x2br report")
+        if options.lateral:
+            raise InputError("--lateral is for one patient; of a folder, films are reconstructed one by one")
+        if handling:
+            raise InputError(f"{handling.options} is for one film; set the films of a folder right one by one")
         return _run_folder(options)
     if options.workers or options.scheduler:
         raise InputError("--workers and --scheduler are for a folder of radiographs; leave them out for one")
     from ..models import DEFAULT_METHOD, X2BR
-    from ..radiograph import read_radiograph
 
     # The input is looked at before the network is loaded: a wrong file is told at once.
     radiograph = read_radiograph(
@@ -68,24 +92,49 @@ def run(options: argparse.Namespace) -> dict:
     )
     for warning in radiograph.warnings:
         say(f"x2br: warning: {warning}")
-    boxes = _boxes(options) if options.method == X2BR else None
+    second = _lateral(options) if options.lateral else None
+    boxes = _boxes(options) if options.method == X2BR and not handling else None
+    from ..fitness import admit
+
+    film, told = admit(handling.of(radiograph), boxes, named=options.method == X2BR), len(radiograph.warnings)
+    for warning in film.radiograph.warnings[told:]:
+        say(f"x2br: warning: {warning}")
     from ..pipeline import Reconstructor
-    from ..reconstruction import RESOLUTION
+    from ..reconstruction import REPORT, RESOLUTION
 
     start = time.perf_counter()
     reconstructor = Reconstructor(options.method or DEFAULT_METHOD, options.device, options.weights)
     loading = time.perf_counter() - start
     reconstruction = reconstructor.reconstruct(
-        radiograph,
+        film.radiograph,
         progress=lambda fraction, stage: say(f"{fraction:4.0%} {stage}"),
         resolution=options.resolution or RESOLUTION,
-        boxes=boxes,
+        boxes=film.boxes,
+        second=second,
     )
-    for warning in reconstruction.summary["warnings"][len(radiograph.warnings) :]:
+    reconstruction.summary["film"] = film.facts | {"handled": handling.options}
+    for warning in reconstruction.summary["warnings"][len(film.radiograph.warnings) :]:
         say(f"x2br: warning: {warning}")
     reconstruction.summary["seconds"]["load model"] = round(loading, 4)
     written = reconstruction.save(options.out)
+    if options.report:
+        from ..report import write_report
+
+        written[REPORT] = write_report(reconstruction, options.out / REPORT)
     return reconstruction.summary | {"out": {name: str(path) for name, path in written.items()}}
+
+
+def _lateral(options: argparse.Namespace):
+    """The second film: taken at the same distances, unless its own file says otherwise."""
+    from ..radiograph import read_radiograph
+
+    given = {"pixel_spacing": options.pixel_spacing, "sid": options.sid, "sod": options.sod}
+    film = read_radiograph(options.lateral, view=options.lateral_view, **given)
+    if not film.known["view"]:  # nothing says which
+        film = read_radiograph(options.lateral, view="LAT", **given)
+    for warning in film.warnings:
+        say(f"x2br: warning: {options.lateral.name}: {warning}")
+    return film
 
 
 def _boxes(options: argparse.Namespace) -> list | None:

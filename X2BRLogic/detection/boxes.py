@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import anatomy
 from ..errors import InputError
-from ..files import reason, require_file, stem, written_whole
+from ..files import read_json, reason, require_file, shown, stem, written_whole
 from ..geometry import XRayGeometry
 
 SCHEMA = "x2br-boxes-1"
@@ -51,9 +51,9 @@ class Box:
 
     def __post_init__(self):
         if self.group not in anatomy.GROUPS:
-            raise InputError(f"a box names the group {self.group!r}; the groups are {', '.join(anatomy.GROUPS)}")
+            raise InputError(f"a box names the group {shown(self.group)}; the groups are {', '.join(anatomy.GROUPS)}")
         if self.level is not None and (self.group, self.level) not in _BY_LEVEL:
-            raise InputError(f"a box names level {self.level!r} of {self.group}, which does not exist")
+            raise InputError(f"a box names level {shown(self.level)} of {self.group}, which does not exist")
         if not np.isfinite([self.x0, self.y0, self.x1, self.y1]).all() or self.x0 >= self.x1 or self.y0 >= self.y1:
             raise InputError("a box needs a left edge below its right and a top edge above its bottom, in pixels")
         if not 0.0 <= self.confidence <= 1.0:
@@ -121,9 +121,9 @@ def read_boxes(path: str | os.PathLike) -> list[Box]:
     """Read what `write_boxes` wrote. Raises `InputError` for any other file, or a box without sense."""
     path = require_file(path)
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path)
         if stored["schema"] != SCHEMA:
-            raise InputError(f"{path} has the schema {stored['schema']!r}, not {SCHEMA}; write it with X2BR")
+            raise InputError(f"{path} has the schema {shown(stored['schema'])}, not {SCHEMA}; write it with X2BR")
         return [
             Box(row["group"], row["level"], *map(float, row["box"]), float(row["confidence"]))
             for row in stored["boxes"]

@@ -54,7 +54,12 @@ class _Onnx:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # it would print what we say in one sentence
         try:
-            self._session = onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(
+                weights,
+                options,
+                providers=["CPUExecutionProvider"],
+                enable_fallback=0,  # it prints, and tries the same once more
+            )
         except Exception as error:  # of onnxruntime's own kinds, which have no common name
             raise InputError(f"{weights} is damaged or no ONNX file ({reason(error)}); get it again") from None
         self._places = class_places(self._session.get_modelmeta().custom_metadata_map.get("names", ""), weights)

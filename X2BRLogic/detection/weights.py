@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-import json
 from pathlib import Path
 
 from ..errors import InputError
+from ..files import parse_json
 from ..models import resources
 from .classes import CLASSES
 
@@ -59,7 +59,7 @@ def class_places(names: str | list[str], path: Path) -> list[int]:
 def facts_of(text: str | None, path: Path) -> dict:
     """What `export` wrote into a file. Raises `InputError` where there is nothing of the kind."""
     try:
-        facts = json.loads(text or "null")
+        facts = parse_json(text or "null")
         if facts["schema"] != SCHEMA:
             raise KeyError("schema")
         return facts

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ..detection import Box, write_boxes
+from ..files import read_json
 from ..geometry import XRayGeometry
 from ..volume import Volume
 from ..volume_io import write_volume
@@ -78,7 +79,7 @@ class DrrWriter:
 def _listed(folder: Path) -> dict[str, dict]:
     """The images that a folder's geometry file lists; none where there is no such file, or it is not ours."""
     try:
-        data = json.loads((folder / GEOMETRY_FILE).read_text(encoding="utf-8"))
+        data = read_json(folder / GEOMETRY_FILE)
         return dict(data["images"])
     except (OSError, ValueError, KeyError, TypeError):
         return {}

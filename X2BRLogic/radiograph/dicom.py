@@ -19,6 +19,7 @@ from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, p
 from ..dicom_series import quiet_pydicom
 from ..errors import InputError
 from ..files import reason
+from ..intact import require_inflatable, require_sound_boxes
 from ..volume_io import quiet_itk
 from .film import Film, require_size, to_grey
 
@@ -30,6 +31,7 @@ _VIEWS = {"AP": "AP", "PA": "PA", "LL": "LAT", "LAT": "LAT", "LATERAL": "LAT", "
 def read_dicom(path: Path) -> Film:
     """Read a DICOM radiograph. Raises `InputError` for other modalities, colour, and damaged files."""
     with quiet_pydicom():
+        require_inflatable(path)
         try:
             dataset = pydicom.dcmread(path)
         except InvalidDicomError:
@@ -95,13 +97,15 @@ def _greyscale(path: Path, dataset: pydicom.Dataset, notes: list[str]) -> np.nda
 
 def _stored(path: Path, dataset: pydicom.Dataset) -> np.ndarray:
     """Stored values of the first frame, decompressed by pydicom's plugins or else by the GDCM inside SimpleITK."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if not syntax.is_encapsulated:
+        return pixel_array(dataset, index=0)
+    frame = get_frame(dataset.PixelData, 0, number_of_frames=int(dataset.get("NumberOfFrames") or 1))
+    require_sound_boxes(path, frame)
     try:
         return pixel_array(dataset, index=0)
     except RuntimeError:
-        syntax = dataset.file_meta.TransferSyntaxUID
-        if not syntax.is_compressed:
-            raise
-    frame = get_frame(dataset.PixelData, 0, number_of_frames=int(dataset.get("NumberOfFrames") or 1))
+        pass
     single = pydicom.Dataset()
     single.file_meta = dataset.file_meta
     # the pixel module alone: GDCM would apply a slope and an inversion by rules of its own

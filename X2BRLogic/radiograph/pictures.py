@@ -10,6 +10,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import InputError
 from ..files import reason
+from ..quiet import quiet_stderr
 from .film import Film, require_size, to_grey
 
 _PHOTOMETRIC = 262
@@ -19,7 +20,7 @@ _WHITE_IS_ZERO = 0
 def read_picture(path: Path) -> Film:
     """Read a picture as a radiologist looks at it: bone bright. Raises `InputError` for what is no grey picture."""
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), quiet_stderr():  # libtiff prints
             warnings.simplefilter("ignore")
             with Image.open(path, formats=["PNG", "JPEG", "TIFF"]) as image:
                 return _read(path, image)

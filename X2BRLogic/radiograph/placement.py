@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
-from ..files import stem
+from ..files import read_json, stem
 from ..geometry import DEFAULT_SID, DEFAULT_SOD, VIEWS, XRayGeometry
 from .film import Film
 
@@ -31,7 +30,7 @@ def geometry_beside(path: Path) -> tuple[XRayGeometry | None, tuple[str, ...]]:
         if not file.is_file():
             continue
         try:
-            data = json.loads(file.read_text(encoding="utf-8"))
+            data = read_json(file)
         except (OSError, ValueError) as error:
             raise InputError(f"{file} is no valid JSON ({error}); repair or remove it") from None
         images = data.get("images") if isinstance(data, dict) else None

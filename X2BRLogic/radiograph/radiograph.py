@@ -54,6 +54,13 @@ class Radiograph:
                 f"{self.source} is no frontal film (view {self.geometry.view}); {who} takes AP and PA chest films"
             )
 
+    def require_lateral(self) -> None:
+        """Raise `InputError` for a film that is no lateral one."""
+        if abs(float(self.geometry.to_source[0])) < np.cos(np.deg2rad(_FRONTAL_DEGREES)):
+            raise InputError(
+                f"{self.source} is no lateral film (view {self.geometry.view}); the second film is LAT or RLAT"
+            )
+
 
 def read_radiograph(
     path: str | os.PathLike,

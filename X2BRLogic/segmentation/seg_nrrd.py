@@ -58,8 +58,12 @@ def read_seg_nrrd(path: Path) -> Volume:
     array = sitk.GetArrayViewFromImage(image)
     array = array if array.ndim == 4 else array[..., None]
     labels = np.zeros(array.shape[:3], dtype=np.uint8)
-    for label, value, layer in _segments(image):
-        if layer < array.shape[3]:
+    try:
+        segments = _segments(image)
+    except ValueError as error:
+        raise InputError(f"{path} has a segment without a value or layer ({reason(error)}); export it again") from None
+    for label, value, layer in segments:
+        if 0 <= layer < array.shape[3]:
             labels[array[..., layer] == value] = label
     to_lps = np.eye(4)
     to_lps[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())

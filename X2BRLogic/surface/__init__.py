@@ -6,6 +6,7 @@ from .inside import among_triangles, contains
 from .intersections import self_intersections
 from .labels import labels_to_mesh, labels_to_meshes
 from .mise import MISEResult, mise
+from .named import split_by_name
 from .refine import refine, value_and_gradient
 from .remesh import remesh
 from .untangle import untangle
@@ -27,6 +28,7 @@ __all__ = [
     "remesh",
     "self_intersections",
     "simplify",
+    "split_by_name",
     "untangle",
     "value_and_gradient",
 ]

@@ -5,6 +5,7 @@ from .parts import articulations, bone_of
 from .reading import read_skeleton
 from .skeleton import Joint, Skeleton
 from .storage import load_template, save_skeleton
+from .voxels import voxelise
 
 __all__ = [
     "FittedTemplate",
@@ -16,4 +17,5 @@ __all__ = [
     "load_template",
     "read_skeleton",
     "save_skeleton",
+    "voxelise",
 ]

@@ -8,7 +8,6 @@ only arrays, sparse matrices and plain containers are let through.
 from __future__ import annotations
 
 import pickle
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from scipy import sparse
 
 from ..errors import InputError
 from ..files import reason
+from ..intact import require_modest
 from .contact import joints_of
 from .pieces import named_pieces
 from .skeleton import Skeleton
@@ -84,9 +84,12 @@ def _arrays(data: dict, path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 def _load_npz(path: Path) -> dict:
     try:
+        require_modest(path)
         with np.load(path, allow_pickle=False) as stored:
             return {key: stored[key] for key in stored.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except InputError:
+        raise
+    except Exception as error:  # a damaged archive fails in many ways
         raise InputError(f"{path} is damaged, or holds more than plain arrays ({reason(error)})") from None
 
 

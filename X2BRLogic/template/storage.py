@@ -17,7 +17,7 @@ import trimesh
 
 from .. import anatomy
 from ..errors import InputError
-from ..files import folder_written_whole, reason, require_file
+from ..files import folder_written_whole, read_json, reason, require_file, shown
 from ..models import resources
 from . import parts
 from .skeleton import Joint, Skeleton
@@ -42,10 +42,10 @@ def read_stored(folder: str | os.PathLike) -> Skeleton:
     folder = Path(folder)
     table_path, mesh_path = require_file(folder / TABLE), require_file(folder / MESHES)
     try:
-        table = json.loads(table_path.read_text(encoding="utf-8"))
+        table = read_json(table_path)
         if table["schema"] != SCHEMA:
-            raise InputError(f"{table_path} has the schema {table['schema']!r}, not {SCHEMA}; build the template anew")
-        listed = {entry["name"]: entry for entry in table["bones"]}
+            raise InputError(f"{table_path} has the schema {shown(table['schema'])}, not {SCHEMA}; build the template anew")
+        listed = {str(entry["name"]): entry for entry in table["bones"]}
         joints = [(str(j["kind"]), tuple(j["parts"]), np.array(j["point"], dtype=np.float64)) for j in table["joints"]]
         facts = dict(table["facts"])
     except (ValueError, KeyError, TypeError) as error:

@@ -10,6 +10,7 @@ import numpy as np
 import trimesh
 
 from ..errors import InputError
+from ..files import reason
 from ..geometry import XRayGeometry
 from ..radiograph import Radiograph
 from ..volume import Volume
@@ -52,7 +53,7 @@ def unpack(folder: Path, name: str):
     """What `pack` wrote: equal to the last bit, meshes with their normals. Runs nothing that is in the files.
 
     Raises:
-        OSError, ValueError, KeyError: the files are missing or damaged.
+        Exception: the files are missing or damaged, as `zipfile`, NumPy and `json` have it.
     """
     with np.load(folder / f"{name}.npz", allow_pickle=False) as stored:
         arrays = dict(stored)
@@ -85,8 +86,9 @@ def unpack_radiograph(folder: Path) -> Radiograph:
         parts = unpack(folder, "radiograph")
         geometry = XRayGeometry.from_dict(parts["geometry"])
         return Radiograph(**parts | {"geometry": geometry, "warnings": tuple(parts["warnings"])})
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"the radiograph in {folder} is missing or damaged ({error}); hand it in again") from None
+    except Exception as error:  # damaged archives and JSON fail in many ways
+        told = f"the radiograph in {folder} is missing or damaged ({reason(error)}); hand it in again"
+        raise InputError(told) from None
 
 
 def packed_volume(volume: Volume | None) -> dict | None:

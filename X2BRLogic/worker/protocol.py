@@ -26,6 +26,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from ..files import parse_json
+
 #: Longer lines are no messages of this protocol.
 LONGEST_LINE = 1 << 20
 
@@ -64,7 +66,7 @@ def encode(message: dict) -> bytes:
 
 def decode(line: bytes) -> dict:
     """A line as a message. Raises `ValueError` where it is none."""
-    message = json.loads(line)
+    message = parse_json(line)
     if not isinstance(message, dict):
         raise ValueError("not a JSON object")
     return message

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ..radiograph import Radiograph
     from .server import JobContext
 
+#: Folder of the second film in that of a job.
+_SECOND = "second"
+
 # --- the host's side --------------------------------------------------------------------------------------------------
 
 
@@ -39,20 +42,30 @@ class _Load:
 
 
 class _Reconstruct:
-    """The task of reconstructing from one radiograph."""
+    """The task of reconstructing from one radiograph, or from two."""
 
     kind = "reconstruct"
 
-    def __init__(self, radiograph: Radiograph, model: dict, resolution: int, boxes: Sequence[Box] | None):
-        self._radiograph = radiograph
+    def __init__(
+        self,
+        radiograph: Radiograph,
+        model: dict,
+        resolution: int,
+        boxes: Sequence[Box] | None,
+        second: Radiograph | None,
+    ):
+        self._radiograph, self._second = radiograph, second
         listed = None if boxes is None else [asdict(box) for box in boxes]
         self.settings = model | {"resolution": resolution, "boxes": listed}
 
     def write(self, folder: Path) -> None:
-        """The radiograph into the job's folder."""
+        """The radiographs into the job's folder."""
         from .exchange import pack_radiograph
 
         pack_radiograph(folder, self._radiograph)
+        if self._second is not None:
+            (folder / _SECOND).mkdir()
+            pack_radiograph(folder / _SECOND, self._second)
 
     def read(self, folder: Path, facts: dict) -> Reconstruction:
         """The reconstruction from the job's folder."""
@@ -97,10 +110,15 @@ class WorkerReconstructor:
         self.close()
 
     def submit(
-        self, radiograph: Radiograph, *, resolution: int = RESOLUTION, boxes: Sequence[Box] | None = None
+        self,
+        radiograph: Radiograph,
+        *,
+        resolution: int = RESOLUTION,
+        boxes: Sequence[Box] | None = None,
+        second: Radiograph | None = None,
     ) -> Job:
         """Begin, and return at once: for a host with an event loop. The job's value is a `Reconstruction`."""
-        return self.worker.submit(_Reconstruct(radiograph, self._model, resolution, boxes))
+        return self.worker.submit(_Reconstruct(radiograph, self._model, resolution, boxes, second))
 
     def reconstruct(
         self,
@@ -109,13 +127,14 @@ class WorkerReconstructor:
         *,
         resolution: int = RESOLUTION,
         boxes: Sequence[Box] | None = None,
+        second: Radiograph | None = None,
     ) -> Reconstruction:
         """Reconstruct the bones of the thorax; see `reconstruction.Reconstructing`.
 
         An exception in `progress`, or Ctrl-C, cancels the job. Raises `WorkerError` too: the worker crashed or was
         killed; the next call starts a new one.
         """
-        job = self.submit(radiograph, resolution=resolution, boxes=boxes)
+        job = self.submit(radiograph, resolution=resolution, boxes=boxes, second=second)
         try:
             return job.wait(_listener(progress) if progress else None)
         finally:
@@ -157,18 +176,28 @@ def load(job: JobContext) -> dict:
 
 
 def reconstruct(job: JobContext) -> dict:
-    """Handler: ``radiograph`` to ``reconstruction``, both as `exchange` writes them."""
+    """Handler: ``radiograph``, and the second if there is one, to ``reconstruction``, all as `exchange` writes them."""
+    from ..fitness import admit
+    from ..models import X2BR
     from .exchange import pack, unpack_radiograph
 
     radiograph = unpack_radiograph(job.folder)
+    second = unpack_radiograph(job.folder / _SECOND) if (job.folder / _SECOND).is_dir() else None
     try:
         listed = job.settings.get("boxes")
         boxes = None if listed is None else [Box(**box) for box in listed]
     except (ValueError, TypeError) as error:
         raise InputError(f"the boxes of the job are damaged ({error}); hand them in again") from None
-    reconstruction = _reconstructor(job).reconstruct(
-        radiograph, job.progress, resolution=job.settings.get("resolution", RESOLUTION), boxes=boxes
+    reconstructor = _reconstructor(job)
+    film = admit(radiograph, boxes, named=reconstructor.method == X2BR, rescale=False)  # the host has placed it
+    reconstruction = reconstructor.reconstruct(
+        film.radiograph,
+        job.progress,
+        resolution=job.settings.get("resolution", RESOLUTION),
+        boxes=film.boxes,
+        second=second,
     )
+    reconstruction.summary["film"] = film.facts
     for warning in reconstruction.summary["warnings"]:
         if warning not in radiograph.warnings:
             job.warn(warning)

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import trimesh
-from scipy.special import erf
 
+from ..confidence import with_confidence
 from ..detection import Box
 from ..errors import InputError
 from ..geometry import CUBE_EDGE_MM, XRayGeometry
+from ..named_bones import bone_facts
 from ..radiograph import Radiograph
 from ..registration import NDPSettings, Settings
 from ..template import FittedTemplate, Skeleton, bone_of, fit_template, load_template
@@ -23,10 +24,6 @@ from .volumes import human_volumes
 
 Progress = Callable[[float, str], None]
 
-#: Names of the values that each vertex of a bone carries (`trimesh.Trimesh.vertex_attributes`).
-ERROR, CONFIDENCE = "expected_error_mm", "confidence"
-#: Confidence is the probability that a vertex is no further off than this.
-CLOSE_MM = 5.0
 #: Diagonals of the box around what can be the bones of a thorax, in part or with all that the field lets through, mm.
 _DIAGONALS_MM = (200.0, CUBE_EDGE_MM * 3**0.5 * 1.05)
 #: A bone is in view when so much of it is in the picture.
@@ -61,17 +58,9 @@ class Completed:
         """What a summary says of the bones, and of how they agree with the film; ready for JSON."""
         from ..evaluation.reprojection import reprojection
 
-        bones = {
-            name: {
-                "volume_ml": round(float(mesh.volume) / 1000.0, 2),
-                "expected_error_mm": round(float(mesh.vertex_attributes[ERROR].mean()), 2),
-                "confidence": round(float(mesh.vertex_attributes[CONFIDENCE].mean()), 3),
-            }
-            for name, mesh in self.skeleton.bones.items()
-        }
         agreement = reprojection(self.skeleton.bones, radiograph, self.boxes.values())
         return {
-            "bones": bones,
+            "bones": bone_facts(self.skeleton.bones),
             "reprojection": {k: round(v, 3) if isinstance(v, float) else v for k, v in agreement.items()},
             "x2br_facts": self.facts | {"seconds": self.seconds},
         }
@@ -134,7 +123,7 @@ def complete(
     )
     seconds |= laid.seconds
     tell(1.0, "done")
-    bones = {name: _with_confidence(mesh, laid.error_mm[name]) for name, mesh in laid.skeleton.bones.items()}
+    bones = {name: with_confidence(mesh, laid.error_mm[name]) for name, mesh in laid.skeleton.bones.items()}
     return Completed(
         skeleton=replace(laid.skeleton, bones=bones),
         boxes=fit.boxes,
@@ -174,14 +163,6 @@ def _in_view(skeleton: Skeleton, geometry: XRayGeometry) -> tuple[Skeleton, list
             inside.append(name)
     left_out = [name for name in skeleton.bones if name not in inside]
     return skeleton.subset(inside), left_out
-
-
-def _with_confidence(mesh: trimesh.Trimesh, error: np.ndarray) -> trimesh.Trimesh:
-    """The bone with its expected error, taken as a mean absolute one, and the probability of being close."""
-    deviation = np.maximum(error, 1e-6) * np.sqrt(np.pi / 2)
-    values = {ERROR: error, CONFIDENCE: erf(CLOSE_MM / (deviation * np.sqrt(2)))}
-    values = {name: value.astype(np.float32) for name, value in values.items()}
-    return trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_attributes=values, process=False)
 
 
 def _warnings(fit: FittedTemplate, laid: Laid, problem: str | None, left_out: list[str]) -> list[str]:

@@ -111,13 +111,9 @@ def showSegmentation(volumeNode: slicer.vtkMRMLNode) -> slicer.vtkMRMLSegmentati
 
 def terminology(bone: anatomy.Bone) -> str:
     """A bone's entry as Slicer's segments keep it: SNOMED CT, as in DICOM PS3.16."""
-    side = {anatomy.LEFT: "Left", anatomy.RIGHT: "Right"}.get(bone.side)
-    modifier = f"SCT^{bone.side_code}^{side}" if side else "^^"
-    return (
-        "Segmentation category and type - 3D Slicer General Anatomy list"
-        f"~SCT^123037004^Anatomical Structure~SCT^{bone.code}^{bone.meaning}~{modifier}"
-        "~Anatomic codes - DICOM master list~^^~^^"
-    )
+    from X2BRLogic.export import terminology_entry
+
+    return terminology_entry(bone)
 
 
 def boneOf(name: str) -> anatomy.Bone:
