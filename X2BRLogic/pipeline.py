@@ -102,6 +102,11 @@ class Reconstructor:
         """The model's network, in evaluation mode."""
         return self._model.network
 
+    @property
+    def metadata(self) -> dict:
+        """What the weights' header says."""
+        return self._model.metadata
+
     def reconstruct(
         self,
         radiograph: Radiograph,

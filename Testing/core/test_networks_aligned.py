@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from untrained import save_slab
 
 from X2BRLogic import anatomy
 from X2BRLogic.confidence import CONFIDENCE, ERROR, Calibration, steepness
@@ -14,7 +15,7 @@ from X2BRLogic.errors import InputError
 from X2BRLogic.geometry import XRayGeometry
 from X2BRLogic.models import resources
 from X2BRLogic.networks import Batch, OccupancyField, TwoViews, build, save_model, with_facts
-from X2BRLogic.networks.x2b_aligned import GROUPS, NAMED, RayFields, X2BAligned, X2BAlignedConfig
+from X2BRLogic.networks.x2b_aligned import GROUPS, NAMED, RayFields
 from X2BRLogic.pipeline import Reconstructor
 from X2BRLogic.radiograph import radiograph_from_array
 from X2BRLogic.surface import split_by_name
@@ -198,17 +199,7 @@ def test_a_calibration_falls_and_gives_back_what_it_was_fitted_to():
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """An untrained network with a lump of rib in every film."""
-    torch.manual_seed(0)
-    network = X2BAligned(X2BAlignedConfig(**SMALL)).eval()
-    torch.nn.init.zeros_(network.rays.weight)
-    field = network.rays.bias.data.view(2, SMALL["depths"], -1)
-    field.fill_(-6.0)
-    field[:, 6:9] = 4.0
-    torch.nn.init.zeros_(network.names.weight)
-    network.names.bias.data.view(len(NAMED), -1)[3] = 5.0
-    path = tmp_path_factory.mktemp("weights") / "aligned.safetensors"
-    save_model(network, path)
+    path = save_slab(tmp_path_factory.mktemp("weights") / "aligned.safetensors")
     with_facts(path, expected_error={"1": {"steepness": [0.0, 1.0], "error_mm": [8.0, 2.0]}})
     return path
 

@@ -6,6 +6,7 @@ import html
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,10 +38,16 @@ def page(result, tmp_path_factory):
     return path.read_text(encoding="utf-8")
 
 
+@pytest.fixture(scope="module")
+def saved(result, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved") / "result"
+    result.save(folder)
+    return folder
+
+
 @pytest.fixture
-def folder(result, tmp_path):
-    result.save(tmp_path / "result")
-    return tmp_path / "result"
+def folder(saved, tmp_path):
+    return Path(shutil.copytree(saved, tmp_path / "result"))
 
 
 # --- measures, on shapes whose measures are known -------------------------------------------------------------------

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from . import (
+    bench_confidence,
     bench_detection,
     bench_films,
     bench_fitness,
@@ -31,6 +32,7 @@ def add_to(subparsers) -> None:
     group = subparsers.add_parser("bench", help="Measure speed against peers, and accuracy.").add_subparsers(
         dest="action", metavar="ACTION", required=True
     )
+    bench_confidence.add_to(group)
     bench_detection.add_to(group)
     bench_films.add_to(group)
     bench_fitness.add_to(group)

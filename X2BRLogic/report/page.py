@@ -47,9 +47,8 @@ def write_report(reconstruction: Reconstruction, path: str | os.PathLike) -> Pat
     path = Path(path)
     if path.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"cannot write a report as {path.name}; end the name in .html")
-    content = page(reconstruction)
     with written_whole(path) as partial:
-        partial.write_text(content, encoding="utf-8", newline="\n")
+        partial.write_text(page(reconstruction), encoding="utf-8", newline="\n")
     return path
 
 

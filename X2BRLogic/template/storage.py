@@ -44,9 +44,14 @@ def read_stored(folder: str | os.PathLike) -> Skeleton:
     try:
         table = read_json(table_path)
         if table["schema"] != SCHEMA:
-            raise InputError(f"{table_path} has the schema {shown(table['schema'])}, not {SCHEMA}; build the template anew")
+            raise InputError(
+                f"{table_path} has the schema {shown(table['schema'])}, not {SCHEMA}; build the template anew"
+            )
         listed = {str(entry["name"]): entry for entry in table["bones"]}
-        joints = [(str(j["kind"]), tuple(j["parts"]), np.array(j["point"], dtype=np.float64)) for j in table["joints"]]
+        joints = [
+            (str(j["kind"]), tuple(map(str, j["parts"])), np.array(j["point"], dtype=np.float64))
+            for j in table["joints"]
+        ]
         facts = dict(table["facts"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{table_path} is damaged ({reason(error)}); copy it again") from None
