@@ -61,12 +61,20 @@ dicom_validator() {
     if can_apt; then apt_install dicom3tools; else say "note: dciodvfy is missing, its test is skipped; sudo apt-get install dicom3tools"; fi
 }
 
+# The browser of the report's tests; without it they are skipped, and fail in CI.
+browser() {
+    local name
+    for name in chromium chromium-browser google-chrome; do command -v "$name" >/dev/null && return; done
+    if can_apt; then apt_install chromium; else say "note: Chromium is missing, the report's tests are skipped; sudo apt-get install chromium"; fi
+}
+
 make_environment
 if [ "$extra" = core ]; then
     target=.
 else
     system_libraries
     dicom_validator
+    browser
     target=".[$extra]"
 fi
 say "installing $target into $venv (the first time this fetches PyTorch: some gigabytes, some minutes)"

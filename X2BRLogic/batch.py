@@ -215,7 +215,7 @@ def _reconstruct(reconstructor: Reconstructing, film: Path, request: Request) ->
     )
     file = boxes_beside(film) if request.method == X2BR else None
     boxes = read_boxes(file) if file else None
-    admitted = admit(radiograph, boxes, named=request.method == X2BR)
+    admitted = admit(radiograph, boxes, method=request.method)
     reconstruction = reconstructor.reconstruct(admitted.radiograph, resolution=request.resolution, boxes=admitted.boxes)
     reconstruction.summary["film"] = admitted.facts
     reconstruction.summary[_REQUEST] = _asked(film, request)

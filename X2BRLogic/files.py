@@ -95,7 +95,8 @@ def written_whole(path: str | os.PathLike) -> Iterator[Path]:
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}; check the folder and the free space") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # on a read-only disk even the removal of nothing fails
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager

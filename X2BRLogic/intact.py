@@ -26,6 +26,8 @@ _DEFLATE_LIMIT = 1032
 _DEFLATED, _MOST_INFLATED = b"1.2.840.10008.1.2.1.99", 1 << 29
 #: Bytes of a NRRD header; that of a segmentation with a hundred segments has a tenth of it.
 _LONGEST_HEADER = 1 << 20
+#: What a text does not hold; ITK's NRRD reader crashes over lines of voxels.
+_NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _META_BYTES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "LONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8}
 
 
@@ -35,9 +37,9 @@ def require_sound_header(path: Path) -> None:
         raise InputError(f"{path} is not a MetaImage of 2 to 4 dimensions, or is damaged; copy or export it again")
     if suffix(path) == ".nrrd":
         with path.open("rb") as stream:
-            start = stream.read(_LONGEST_HEADER + 1)
-        if len(start) > _LONGEST_HEADER and not re.search(rb"\r?\n\r?\n", start):
-            raise InputError(f"{path} has a header without an end, or is damaged; copy or export it again")
+            header, end, _ = stream.read(_LONGEST_HEADER).replace(b"\r\n", b"\n").partition(b"\n\n")
+        if (not end and len(header) > _LONGEST_HEADER // 2) or _NO_TEXT.search(header):
+            raise InputError(f"{path} is not a NRRD volume, or its header is damaged; copy or export it again")
     for name in _detached(path):
         inside = path.parent.resolve()
         if not (inside / name).resolve().is_relative_to(inside):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .errors import InputError
 
-#: The installed model with the best figures (Documentation/benchmarks/accuracy.md).
+#: The installed model with the best figures (Documentation/benchmarks/systems.md).
 DEFAULT_METHOD = "x2b_aligned"
 #: Lays the skeleton template onto what the default model makes; it has no weights of its own.
 X2BR = "x2br"

@@ -501,14 +501,14 @@ def test_the_whole_files_are_not_refused(tmp_path, capfd, monkeypatch):
     ):
         assert main(["drr", str(path), "--out", str(tmp_path / f"out{n}"), "--size", "16"]) == 0
         assert sorted(p.name for p in (tmp_path / f"out{n}").iterdir()) == ["drr_ap.png", "geometry.json"]
-    monkeypatch.setitem(sys.modules, "X2BRLogic.pipeline", None)
+    monkeypatch.setitem(sys.modules, "X2BRLogic.fitness", None)
     for path in (
         _png(tmp_path / "x.png"),
         _png(tmp_path / "x.tif"),
         film(tmp_path / "x.dcm"),
         save(tmp_path / "y.nrrd", picture()),
     ):
-        assert main(["reconstruct", str(path), "--out", str(tmp_path / "result")]) == 1  # the network is not there
+        assert main(["reconstruct", str(path), "--out", str(tmp_path / "result")]) == 1  # the rest is not there
     assert len(VOLUMES) + len(RADIOGRAPHS) + len(LABELS) >= 30
 
 

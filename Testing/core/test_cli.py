@@ -10,6 +10,7 @@ import pytest
 import SimpleITK
 import trimesh
 from PIL import Image
+from untrained import save_film
 
 from X2BRLogic import models
 from X2BRLogic.cli import main
@@ -27,10 +28,7 @@ def run(capsys, *arguments):
 
 @pytest.fixture
 def film(tmp_path):
-    rng = np.random.default_rng(0)
-    path = tmp_path / "film.png"
-    Image.fromarray((rng.random((200, 160)) * 60000).astype(np.uint16)).save(path)
-    return path
+    return save_film(tmp_path / "film.png", shape=(200, 160))
 
 
 @pytest.fixture

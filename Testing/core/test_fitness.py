@@ -79,7 +79,7 @@ def test_a_chest_film_is_admitted_as_it_is(sample, boxes):
     assert bones_seen(boxes) > 20
     film = check(sample, boxes)
     assert film.warnings == () and not film.handling and film.heart > 0.2
-    admitted = admit(sample, boxes)
+    admitted = admit(sample, boxes, method="x2br")
     assert admitted.radiograph.warnings == sample.warnings and admitted.boxes is boxes
     assert admitted.radiograph.geometry == sample.geometry  # its spacing is known
 
@@ -128,7 +128,7 @@ def test_without_a_detector_films_are_taken_unseen_and_that_is_told(sample, monk
         raise InputError("no detector is installed")
 
     monkeypatch.setattr(admission, "detect", missing)
-    admitted = admit(sample)
+    admitted = admit(sample, method="x2br")
     assert admitted.boxes is None and "not looked at: no detector" in admitted.radiograph.warnings[-1]
 
 
@@ -186,11 +186,11 @@ def test_the_bones_tell_the_spacing_however_the_picture_is_sampled(sample, boxes
 def test_a_spacing_that_nobody_knows_is_taken_from_the_bones_or_told(sample, boxes):
     cut = radiograph_from_array(sample.pixels, "cut", pixel_spacing=None)
     cut = replace(cut, geometry=replace(cut.geometry, spacing=(0.4, 0.4)))
-    taken, told = admit(cut, boxes).radiograph, admit(cut, boxes, rescale=False).radiograph
+    taken, told = admit(cut, boxes, method="x2b").radiograph, admit(cut, boxes, method="x2b", rescale=False).radiograph
     assert taken.geometry.spacing[0] == pytest.approx(spacing_from_bones(boxes, cut.geometry))
     assert not taken.scale_known and "estimated from vertebrae and ribs" in taken.warnings[-1]
     assert told.geometry == cut.geometry and "not the assumed 0.400" in told.warnings[-1]
-    assert admit(told, boxes, rescale=False).radiograph.warnings == told.warnings  # said once
+    assert admit(told, boxes, method="x2b", rescale=False).radiograph.warnings == told.warnings  # said once
 
 
 # --- the command ------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from untrained import save_film, save_untrained
 from X2BRLogic.bench import worker as bench
 from X2BRLogic.cli import main
 from X2BRLogic.errors import InputError
+from X2BRLogic.fitness import admit
 from X2BRLogic.models import resources
 from X2BRLogic.pipeline import Reconstructor
 from X2BRLogic.radiograph import read_radiograph
@@ -59,7 +60,9 @@ def pid_of(reconstructor) -> int:
 
 
 def test_the_answer_is_the_one_of_this_process(reconstructor, weights, radiograph):
-    here = Reconstructor(device="cpu", weights=weights).reconstruct(radiograph, resolution=64)
+    film = admit(radiograph, method="x2b", rescale=False)
+    here = Reconstructor(device="cpu", weights=weights).reconstruct(film.radiograph, resolution=64)
+    here.summary["film"] = film.facts
     heard = []
     there = reconstructor.reconstruct(
         radiograph, lambda fraction, stage: heard.append((fraction, stage)), resolution=64

@@ -24,12 +24,12 @@ def save_untrained(path: Path, seed: int = 1) -> Path:
     return path
 
 
-def save_film(path: Path, seed: int = 0) -> Path:
+def save_film(path: Path, seed: int = 0, shape: tuple[int, int] = (100, 80)) -> Path:
     """A small film of a chest with noise of its own, 16 bit; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(_SAMPLE) as sample:
         chest = np.asarray(sample, dtype=np.float32)
-    chest = np.asarray(Image.fromarray(chest / chest.max()).resize((80, 100), Image.Resampling.BOX))
+    chest = np.asarray(Image.fromarray(chest / chest.max()).resize(shape[::-1], Image.Resampling.BOX))
     noisy = chest + 0.03 * np.random.default_rng(seed).normal(size=chest.shape)
     Image.fromarray((noisy.clip(0, 1) * 60000).astype(np.uint16)).save(path)
     return path

@@ -138,7 +138,7 @@ def in_png(data: bytes, rng: random.Random) -> bytes:
         at += 12 + length
     n = rng.randrange(len(chunks))
     kind, body = chunks[n]
-    if kind == b"IDAT" and rng.random() < 0.5:
+    if kind == b"IDAT" and len([k for k, _ in chunks if k == kind]) == 1 and rng.random() < 0.5:
         body = zlib.compress(blind(zlib.decompress(body), rng), 1)
     elif body:
         body = blind(body, rng)

@@ -8,11 +8,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from Testing.fuzz.case import BROKEN, READ, Cases
+from Testing.fuzz.readers import READERS
 from X2BRLogic.cli import main
 from X2BRLogic.errors import InputError
-
-from .case import BROKEN, READ, Cases
-from .readers import READERS
 
 #: Cases of a quick reader; slow ones have a smaller share.
 _CASES = 40

@@ -53,7 +53,7 @@ def run(folder: Path, films: int | None, disturbed: int, weights: Path | None, o
         if "status" not in row:
             row = {"film": name, "model": model} | _reconstructed(named, folder / name, view)
         if name in shaken and row["status"] == "done" and "stability" not in row:
-            film = admit(read_radiograph(folder / name, view=view)).radiograph
+            film = admit(read_radiograph(folder / name, view=view), method=coarse.method).radiograph
             row = row | {"stability": stability(film, lambda changed: coarse.reconstruct(changed).mesh)}
         if row != rows.get(name):
             rows[name] = row
@@ -75,7 +75,7 @@ def _evenly(names: list[str], count: int) -> list[str]:
 
 def _reconstructed(reconstructor: Reconstructor, path: Path, view: str | None) -> dict:
     try:
-        film = admit(read_radiograph(path, view=view), named=True)
+        film = admit(read_radiograph(path, view=view), method=X2BR)
         done = reconstructor.reconstruct(film.radiograph, boxes=film.boxes)
     except InputError as error:
         return {"status": "failed", "reason": str(error)}

@@ -109,7 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:  # names that are too long, rights, disks and memory that are full
         if os.environ.get("X2BR_DEBUG"):
             traceback.print_exc()
-        what = "" if error.filename is None else f" {error.filename}"
+        what = "" if error.filename is None else f" {str(error.filename)[:300]}"
         told = _one_line(f"cannot use{what}: {error.strerror or error}; check the path, your rights and the free space")
         print(f"x2br: error: {told}", file=sys.stderr)
         return 2

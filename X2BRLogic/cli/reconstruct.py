@@ -96,7 +96,9 @@ def run(options: argparse.Namespace) -> dict:
     boxes = _boxes(options) if options.method == X2BR and not handling else None
     from ..fitness import admit
 
-    film, told = admit(handling.of(radiograph), boxes, named=options.method == X2BR), len(radiograph.warnings)
+    # Two films keep one assumed scale: that of the lateral one is not told by these bones.
+    film = admit(handling.of(radiograph), boxes, method=options.method or DEFAULT_METHOD, rescale=second is None)
+    told = len(radiograph.warnings)
     for warning in film.radiograph.warnings[told:]:
         say(f"x2br: warning: {warning}")
     from ..pipeline import Reconstructor

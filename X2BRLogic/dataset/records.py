@@ -169,7 +169,10 @@ def read_manifest(dataset: Path) -> list[dict]:
         table = parquet.read_table(path)
     except (OSError, pyarrow.ArrowException) as error:
         raise InputError(f"{path} cannot be read ({type(error).__name__}); run x2br dataset build again") from None
-    schema = (table.schema.metadata or {}).get(b"x2br.schema", b"?").decode()
+    schema = (table.schema.metadata or {}).get(b"x2br.schema", b"?").decode(errors="replace")
     if schema != str(layout.SCHEMA):
         raise InputError(f"{path} has schema {schema}, this program reads {layout.SCHEMA}; build the data set again")
-    return table.to_pylist()
+    try:
+        return table.to_pylist()
+    except ValueError as error:  # damaged text
+        raise InputError(f"{path} is damaged ({type(error).__name__}); run x2br dataset build again") from None

@@ -60,10 +60,11 @@ class _Onnx:
                 providers=["CPUExecutionProvider"],
                 enable_fallback=0,  # it prints, and tries the same once more
             )
+            names = self._session.get_modelmeta().custom_metadata_map.get("names", "")
+            inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         except Exception as error:  # of onnxruntime's own kinds, which have no common name
             raise InputError(f"{weights} is damaged or no ONNX file ({reason(error)}); get it again") from None
-        self._places = class_places(self._session.get_modelmeta().custom_metadata_map.get("names", ""), weights)
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        self._places = class_places(names, weights)
         shape, found = inputs[0].shape, outputs[0].shape
         square = len(shape) == 4 and shape[0] == 1 and shape[1] in (1, 3) and shape[2] == shape[3]
         if len(inputs) != 1 or not square or not isinstance(shape[2], int) or found[:2] != [1, 4 + len(self._places)]:

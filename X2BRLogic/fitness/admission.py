@@ -9,6 +9,7 @@ import numpy as np
 
 from ..detection import Box, detect
 from ..errors import InputError
+from ..models import X2BR
 from ..radiograph import Handling, Radiograph
 from .evidence import CHEST, NOTHING, THORACIC, bones_seen, needed, seen_by_handling
 from .heart import MIRRORED, heart_side
@@ -47,7 +48,7 @@ class Check:
         }
 
 
-def check(radiograph: Radiograph, boxes: Sequence[Box] | None = None) -> Check:
+def check(radiograph: Radiograph, boxes: Sequence[Box] | None = None, who: str = "reconstruction") -> Check:
     """Look at a film that is taken for a frontal chest film.
 
     It is judged by the bones that the detector sees in it (`evidence`), in doubt also turned and as a negative, and by
@@ -56,11 +57,12 @@ def check(radiograph: Radiograph, boxes: Sequence[Box] | None = None) -> Check:
     Args:
         radiograph: AP or PA.
         boxes: of its bones, where they are known; else, or where they are too few to show a chest, bones are detected.
+        who: that takes frontal films alone, for the sentence on others.
 
     Raises:
-        InputError: it shows no thorax, whichever way it is turned: a reconstruction would mean nothing.
+        InputError: it is not frontal; or it shows no thorax however it is turned, and a result would mean nothing.
     """
-    radiograph.require_frontal("reconstruction")
+    radiograph.require_frontal(who)
     notes: tuple[str, ...] = ()
     if boxes is None or bones_seen(boxes) < CHEST:
         try:
@@ -98,21 +100,19 @@ class Admitted:
     facts: dict
 
 
-def admit(
-    radiograph: Radiograph, boxes: Sequence[Box] | None = None, *, named: bool = False, rescale: bool = True
-) -> Admitted:
+def admit(radiograph: Radiograph, boxes: Sequence[Box] | None = None, *, method: str, rescale: bool = True) -> Admitted:
     """`check` a film on its way to reconstruction.
 
     Args:
         boxes: as for `pipeline.Reconstructor.reconstruct`.
-        named: whether bones are to be named by the boxes; then what the detection had to say is a warning, too.
+        method: that reconstructs; if it names bones by boxes, what the detection had to say is a warning, too.
         rescale: whether a spacing that is not known is taken from the bones; else it is told where it is far off.
 
     Raises as `check`.
     """
-    film = check(radiograph, boxes)
+    film = check(radiograph, boxes, method)
     warnings = list(film.warnings)
-    if named and boxes is None:
+    if method == X2BR and boxes is None:
         warnings += [f"detection: {note}" for note in film.notes]
     seen = film.boxes or ()
     admitted = with_spacing_from_bones(radiograph, seen) if rescale else radiograph

@@ -178,7 +178,6 @@ def load(job: JobContext) -> dict:
 def reconstruct(job: JobContext) -> dict:
     """Handler: ``radiograph``, and the second if there is one, to ``reconstruction``, all as `exchange` writes them."""
     from ..fitness import admit
-    from ..models import X2BR
     from .exchange import pack, unpack_radiograph
 
     radiograph = unpack_radiograph(job.folder)
@@ -189,7 +188,7 @@ def reconstruct(job: JobContext) -> dict:
     except (ValueError, TypeError) as error:
         raise InputError(f"the boxes of the job are damaged ({error}); hand them in again") from None
     reconstructor = _reconstructor(job)
-    film = admit(radiograph, boxes, named=reconstructor.method == X2BR, rescale=False)  # the host has placed it
+    film = admit(radiograph, boxes, method=reconstructor.method, rescale=False)  # the host has placed it
     reconstruction = reconstructor.reconstruct(
         film.radiograph,
         job.progress,

@@ -1,6 +1,7 @@
 """X2BR: the bones of a template laid onto a coarse mesh, each whole, named and in contact with its neighbours."""
 
-from .complete import CONFIDENCE, ERROR, Completed, complete
+from ..confidence import CONFIDENCE, ERROR
+from .complete import Completed, complete
 from .fit import Laid, lay_on
 from .poses import Limits
 
