@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import InputError
-from .files import reason, require_file
+from .files import reason, require_file, shown
 from .reconstruction import Reconstruction
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _summary(path: Path) -> dict:
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
         if summary["schema"] != SCHEMA:
-            raise InputError(f"{path} has the schema {summary['schema']!r}, not {SCHEMA}; reconstruct the film again")
+            raise InputError(f"{path} has the schema {shown(summary['schema'])}, not {SCHEMA}; reconstruct it again")
         kinds = {"input": str, "method": str, "model": dict, "geometry": dict, "known": dict, "warnings": list}
         odd = [key for key, kind in kinds.items() if not isinstance(summary[key], kind)]
         odd += ["bones"] * (not isinstance(summary.get("bones", {}), dict))

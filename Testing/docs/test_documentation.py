@@ -142,7 +142,7 @@ def test_there_are_commands_and_few_are_not_run():
     every = [(why, command) for page in PAGES for why, commands in blocks(page) for command in commands]
     ours = [why for why, command in every if command[0] == "x2br"]
     assert len(ours) > 40 and sum(why is None for why in ours) > 25
-    assert all(why is None or len(why) > 8 for why, _ in every)
+    assert all(why is None or len(why) > 4 for why, _ in every)
 
 
 def test_the_messages_are_the_programs_own():

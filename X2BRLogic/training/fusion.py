@@ -12,7 +12,7 @@ from torch import nn
 from ..dataset.on_the_fly import UNIFORM_POINTS
 from ..dataset.patient_file import PatientFile
 from ..networks.device import device_of
-from .calibration import Overlap
+from .calibration import MISSED, Overlap
 
 #: A fusion weight below this would take a film's evidence for its opposite.
 _LEAST_WEIGHT = 0.05
@@ -22,15 +22,15 @@ _LEAST_WEIGHT = 0.05
 def fit_fusion(network: nn.Module, files: list[Path]) -> tuple[tuple[float, float, float], float]:
     """Weights of a frontal and a lateral film's logits, and a constant (`networks.TwoViews`).
 
-    Logistic regression over points of unseen patients, after which the constant is the one of the best Dice at the
-    paper's threshold over the uniform points, as for one film (`calibration.best_offset`).
+    Logistic regression over points of unseen patients, after which the constant is the one of the best F-score at
+    the paper's threshold over the uniform points, as for the groups of bones (`calibration.best_offsets`).
 
     Args:
         network: of one view, its own logits calibrated.
         files: of virtual patients.
 
     Returns:
-        The three numbers, and that Dice.
+        The three numbers, and that score.
     """
     network.eval()
     parts = [_both(network, PatientFile(path)) for path in files]
@@ -47,8 +47,8 @@ def fit_fusion(network: nn.Module, files: list[Path]) -> tuple[tuple[float, floa
     one, other, constant = minimize(loss, (1.0, 1.0, 0.0), jac=True, bounds=bounds, method="L-BFGS-B").x
     overlap = Overlap()
     overlap.add_known(logits[uniform] @ (one, other) + constant, inside[uniform] > 0)
-    shift, dice = overlap.best()
-    return (float(one), float(other), float(constant + shift)), dice
+    shift, score = overlap.best(MISSED)
+    return (float(one), float(other), float(constant + shift)), score
 
 
 def _both(network: nn.Module, patient: PatientFile) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -171,9 +171,9 @@ def _finish(config: TrainingConfig, checkpoint: Checkpoint, validation: list[Pat
         network.offsets.copy_(torch.tensor(offsets))
         calibration |= {"offsets": offsets}
     if hasattr(network, "fusion"):
-        weights, dice = fit_fusion(network, validation)
+        weights, _ = fit_fusion(network, validation)
         network.fusion.copy_(torch.tensor(weights))
-        calibration |= {"fusion": weights, "dice_two_views": dice}
+        calibration |= {"fusion": weights}
     reached = {
         "steps": progress.step,
         "minutes": round(progress.seconds / 60.0, 2),
