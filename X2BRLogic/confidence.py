@@ -75,6 +75,10 @@ class Calibration:
             raise InputError("the model's calibration of its errors is damaged; get the weights again")
         return found
 
+    def grown(self, factor: float) -> Calibration:
+        """With all errors multiplied."""
+        return Calibration(self.steepness, tuple(round(error * factor, 3) for error in self.error_mm))
+
     def expected_error_mm(self, steepness: np.ndarray) -> np.ndarray:
         """Of vertices ``(N,)``."""
         return np.interp(steepness, self.steepness, self.error_mm)

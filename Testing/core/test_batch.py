@@ -221,9 +221,7 @@ def test_bad_usage_is_told_before_any_work(tmp_path, capsys, arguments, words):
 
 
 def test_options_for_a_folder_are_refused_for_a_film(tmp_path, capsys):
-    status = main(
-        ["reconstruct", str(save_film(tmp_path / "one.png")), "--out", str(tmp_path / "o"), "--workers", "2"]
-    )
+    status = main(["reconstruct", str(save_film(tmp_path / "one.png")), "--out", str(tmp_path / "o"), "--workers", "2"])
     assert status == 2 and "for a folder" in capsys.readouterr().err
 
 

@@ -62,7 +62,7 @@ def test_a_model_learns_what_it_may_say_of_its_errors(subjects, tmp_path, capsys
     weights = save_slab(tmp_path / "slab.safetensors")
     assert main(["calibrate", str(weights), str(tmp_path / "people"), "--count", "1", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)["expected_error"]
-    assert set(told) == {"1", "2", "patients", "seed"} and read_header(weights)["expected_error"] == told
+    assert set(told) == {"1", "2", "patients", "seed", "held_out"} and read_header(weights)["expected_error"] == told
     # A slab of rib through the whole film is far from any rib.
     assert told["1"]["error_mm"][0] > 5.0
 

@@ -19,6 +19,7 @@ def add_to(subparsers) -> None:
     command.add_argument("weights", type=Path, metavar="WEIGHTS", help="of x2b_aligned; the file is changed")
     command.add_argument("subjects", type=Path, metavar="SUBJECTS", help="the people it was trained on")
     command.add_argument("--count", type=count, default=12, metavar="N", help="virtual patients; default 12")
+    command.add_argument("--held-out", metavar="NAME", help="a person not trained on, who tells how new people differ")
     command.add_argument("--seed", type=int, default=500, help="of the patients; not one trained or tested with")
 
 
@@ -27,7 +28,8 @@ def run(options: argparse.Namespace) -> dict:
     from ..evaluation.error_calibration import calibrate
     from ..networks import read_header
 
-    for line in calibrate(require(options.weights), require(options.subjects), options.count, options.seed):
+    weights, subjects = require(options.weights), require(options.subjects)
+    for line in calibrate(weights, subjects, options.count, options.seed, options.held_out):
         say(line)
     return {"weights": str(options.weights), "expected_error": read_header(options.weights)["expected_error"]}
 

@@ -13,17 +13,24 @@ from ..errors import InputError
 from ..networks import read_header, with_facts
 from ..pipeline import Reconstructor
 from .reliability import observed, true_bones
-from .suite import virtual_case
+from .suite import Case, real_case, virtual_case
 from .systems import views_of
 
 
-def calibrate(weights: Path, subjects: Path, count: int, seed: int) -> Iterator[str]:
+def calibrate(weights: Path, subjects: Path, count: int, seed: int, held_out: str | None = None) -> Iterator[str]:
     """Put the model's expected errors into the header of its weights, by number of films; tell of each patient.
 
-    The patients are made of the people that the model was trained on, but with a seed of their own.
+    The patients are made of the people that the model was trained on, but with a seed of their own. Somebody new is
+    further from what it knows than they are: by how much, the person held out tells, and all errors grow by that.
+
+    Args:
+        weights: of x2b_aligned; changed.
+        subjects: labelled CTs.
+        count, seed: of the virtual patients.
+        held_out: name of a person whom the model never saw.
 
     Raises:
-        InputError: a model that names no bones, or people of whom none was trained on.
+        InputError: a model that names no bones, people of whom none was trained on, or no such person.
     """
     header = read_header(weights)
     exclude = header.get("training", {}).get("exclude", ())
@@ -31,18 +38,29 @@ def calibrate(weights: Path, subjects: Path, count: int, seed: int) -> Iterator[
     reconstructor = Reconstructor(weights=weights, device="cpu")
     if not hasattr(reconstructor.network, "named"):
         raise InputError(f"{weights}: this model names no bones, so no errors are told of them; use x2b_aligned")
-    found: dict[int, list] = {views: [] for views in views_of(reconstructor)}
+    if held_out and not (held_out in exclude and (subjects / held_out).is_dir()):
+        raise InputError(f"{held_out} is nobody in {subjects} whom {weights.name} never saw; it left out {exclude}")
+    every = views_of(reconstructor)
+    found: dict[int, list] = {views: [] for views in every}
     for n in range(count):
         case = virtual_case(read_subject(folders[n % len(folders)]), seed + n)
-        truth = true_bones(case.labels)
-        for views, pairs in found.items():
-            second = case.lateral if views == 2 else None
-            bones, steep = reconstructor.bones_and_steepness(case.radiograph, second)
-            for name, inside, distance in observed(bones, truth, case.region):
-                pairs.append((steep[name][inside], distance))
+        for views in every:
+            found[views] += _pairs(reconstructor, case, views)
         yield f"[{n + 1}/{count}] {case.name}"
-    fitted = {
-        str(views): vars(Calibration.fitted(*(np.concatenate(part) for part in zip(*pairs, strict=True))))
-        for views, pairs in found.items()
-    }
-    with_facts(weights, expected_error=fitted | {"patients": count, "seed": seed})
+    fitted = {views: Calibration.fitted(*map(np.concatenate, zip(*found[views], strict=True))) for views in every}
+    growth = dict.fromkeys(every, 1.0)
+    if held_out:
+        case = real_case(read_subject(subjects / held_out))
+        for views in every:
+            steep, distance = map(np.concatenate, zip(*_pairs(reconstructor, case, views), strict=True))
+            growth[views] = max(1.0, float(distance.mean() / fitted[views].expected_error_mm(steep).mean()))
+        yield f"{held_out}: errors grow by {', '.join(f'{factor:.2f}' for factor in growth.values())}"
+    facts = {str(views): vars(fitted[views].grown(growth[views])) for views in every}
+    with_facts(weights, expected_error=facts | {"patients": count, "seed": seed, "held_out": held_out})
+
+
+def _pairs(reconstructor: Reconstructor, case: Case, views: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Steepness and distance to the truth at the vertices of each bone."""
+    bones, steep = reconstructor.bones_and_steepness(case.radiograph, case.lateral if views == 2 else None)
+    judged = observed(bones, true_bones(case.labels), case.region)
+    return [(steep[name][inside], distance) for name, inside, distance in judged]

@@ -18,7 +18,6 @@ from ..networks.device import device_of
 from ..surface import logit
 from .batches import batch_of
 
-
 #: Beta of the F-score by which groups of bones, and two films together, get their thresholds.
 MISSED = 1.4
 
