@@ -15,6 +15,16 @@ _TITLES = {
     REAL: "Real CTs of people whom the weights never saw",
     VIRTUAL: "Unseen virtual patients of the people trained on",
 }
+_PREAMBLE = """# All systems
+
+`x2br evaluate suite`: AP films of known geometry, with a left lateral one for two views; the truth is the labelled
+ribs, sternum and thoracic vertebrae, compared only at levels that the scan covers. `strict`: the shapes where they
+are, voxels of 1.5 mm; `paper`: each in its unit box, 32^3 voxels. Means and standard deviations over cases, ranked
+by the average surface distance (ASD). "No evidence" is another person's thorax, centred on this one's without
+looking at the film. Each model was tested only on people whom its training left out; what a row was trained with
+says its weights' header, and `X2BRLogic/training/configs/compared` has the recipes: the same data and batch, and
+four minutes on two cores for each."""
+
 #: Columns of each protocol: key, title, decimals.
 _METRICS = {
     "strict": (
@@ -57,7 +67,7 @@ def write_table(rows: list[dict], costs: dict[str, dict], out: Path) -> dict[str
 
 def markdown(rows: list[dict], costs: dict[str, dict]) -> str:
     """The tables, one for each set and protocol, ranked by surface distance; means and standard deviations."""
-    parts = []
+    parts = [_PREAMBLE]
     for kind in (REAL, VIRTUAL):
         mine = [row for row in rows if row["set"] == kind]
         if not mine:
