@@ -33,8 +33,10 @@ _META_BYTES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "LONG_LONG": 8, "FLOA
 
 def require_sound_header(path: Path) -> None:
     """Before ITK parses the header. Raises `InputError`."""
-    if suffix(path) in (".mha", ".mhd") and _meta_header(path)[0].get("NDims") not in ("2", "3", "4"):
-        raise InputError(f"{path} is not a MetaImage of 2 to 4 dimensions, or is damaged; copy or export it again")
+    if suffix(path) in (".mha", ".mhd"):
+        fields, _ = _meta_header(path)
+        if fields.get("NDims") not in ("2", "3", "4") or not fields.get("ElementDataFile"):
+            raise InputError(f"{path} is not a MetaImage of 2 to 4 dimensions, or is damaged; copy or export it again")
     if suffix(path) == ".nrrd":
         with path.open("rb") as stream:
             header, end, _ = stream.read(_LONGEST_HEADER).replace(b"\r\n", b"\n").partition(b"\n\n")
@@ -42,6 +44,8 @@ def require_sound_header(path: Path) -> None:
             raise InputError(f"{path} is not a NRRD volume, or its header is damaged; copy or export it again")
     for name in _detached(path):
         inside = path.parent.resolve()
+        if name.startswith("LIST") or "%" in name:  # ITK gives the pattern to printf as it comes
+            raise InputError(f"{path} has its voxels in many files; convert it to one file, such as .nii.gz")
         if not (inside / name).resolve().is_relative_to(inside):
             raise InputError(
                 f"{path} takes its voxels from {shown(name)}, outside its folder; put both into one folder"
@@ -125,14 +129,14 @@ def require_sound_boxes(path: Path, codestream: bytes) -> None:
 
 
 def _detached(path: Path) -> list[str]:
-    """Names of other files that a header says to hold the voxels: those may not lead to anywhere on the disk."""
+    """What a header says of other files that hold the voxels: those may not lead to anywhere on the disk."""
     if suffix(path) in (".mha", ".mhd"):
-        name = _meta_header(path)[0].get("ElementDataFile", "LOCAL")
-        return [] if name.upper() in ("LOCAL", "LIST") else [name]
+        name = _meta_header(path)[0]["ElementDataFile"]
+        return [] if name.upper() == "LOCAL" else [name]
     if suffix(path) == ".nrrd":
         with path.open("rb") as stream:
-            header = stream.read(1 << 16).partition(b"\n\n")[0].decode("latin-1")
-        return re.findall(r"^data ?file: *(.+?)\r?$", header, re.MULTILINE | re.IGNORECASE)
+            header = stream.read(_LONGEST_HEADER).replace(b"\r\n", b"\n").partition(b"\n\n")[0].decode("latin-1")
+        return re.findall(r"^data ?file:[ \t]*(.+)$", header, re.MULTILINE | re.IGNORECASE)
     return []
 
 
@@ -239,13 +243,13 @@ def _meta_is_whole(path: Path) -> bool:
 
 
 def _meta_header(path: Path) -> tuple[dict[str, str], int]:
-    """The ``key = value`` lines of a MetaImage up to ElementDataFile, which is the last, and where they end."""
+    """The lines ``key = value`` or ``key : value`` of a MetaImage up to ElementDataFile, the last, and their end."""
     with path.open("rb") as stream:
         start = stream.read(1 << 16)
     fields, offset = {}, 0
     for line in re.finditer(rb"([^\n]*)\n", start):
-        key, _, value = line[1].decode("latin-1").partition("=")
-        fields[key.strip()] = value.strip()
+        key, *value = re.split("[=:]", line[1].decode("latin-1"), maxsplit=1)
+        fields[key.strip()] = "".join(value).strip()
         offset = line.end()
         if key.strip() == "ElementDataFile":
             break

@@ -43,7 +43,7 @@ def test_every_package_that_the_core_imports_is_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     lines = project["dependencies"] + [
-        line for name in ("detection-train", "physics", "bench", "data") for line in extras[name]
+        line for name in ("training", "detection-train", "physics", "bench", "data") for line in extras[name]
     ]
     declared = {canonicalize_name(Requirement(line).name) for line in lines}
     declared |= {"triton"}  # torch brings it where it can use CUDA, and there alone it is imported

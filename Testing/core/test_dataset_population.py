@@ -91,9 +91,9 @@ def test_check_finds_what_is_broken(two_people, tmp_path, capsys):
 
     whole = out / "patient_000000.npz"
     faults = {
-        "patient_000001": {"images": np.zeros((2, 8, 8), np.uint8)},
+        "patient_000001": {"images": np.zeros((1, 8, 8), np.uint8)},
         "patient_000002": {"record": np.array("{}")},
-        "patient_000003": {"images": np.zeros((1, 224, 224), np.uint8)},
+        "patient_000003": {"images": np.zeros((2, 224, 224), np.uint8)},
     }
     for name, arrays in faults.items():
         shutil.copy(whole, out / f"{name}.npz")
@@ -104,7 +104,7 @@ def test_check_finds_what_is_broken(two_people, tmp_path, capsys):
     assert list(told) == [None, *faults, "patient_000005"]
     words = [
         "1 patients are missing, first number 4",
-        "should be (1, 224, 224)",
+        "should be (2, 224, 224)",
         "record is damaged",
         "shows nothing",
         "read",

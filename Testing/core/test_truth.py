@@ -126,7 +126,7 @@ def test_samples_of_a_ball_in_every_view(view):
 
 def test_the_volume_of_the_ball_comes_out_in_millimetres():
     """Absolute scale: the part of the cube that is bone, times the cube, is the ball; perspective averages out."""
-    samples = occupancy_samples(ball_in_a_box(), [25], XRayGeometry(sod=1e6, sid=1e6 + 300), 400_000, 0.0)
+    samples = occupancy_samples(ball_in_a_box(), [25], XRayGeometry(sod=1e6 - 300, sid=1e6), 400_000, 0.0)
     assert samples.occupied.mean() * CUBE_EDGE_MM**3 == pytest.approx(4 / 3 * np.pi * 60**3, rel=0.03)
 
 

@@ -145,6 +145,47 @@ class TestPathsThatLeadAway:
         (folder / header).write_bytes(text)
         assert "outside its folder" in refused(drr(folder / header, tmp_path / "out"), tmp_path, capfd)
 
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "ElementDataFile : ../secret.raw",
+            "ElementDataFile = LIST\n../secret.raw",
+            "ElementDataFile = LIST 3D\n../secret.raw",
+            "ElementDataFile = %1$c%1$c/secret.raw 46 46 1",
+            "Comment = " + 70_000 * "x" + "\nElementDataFile = ../secret.raw",
+            "ElementDataFile = a\0/../../secret.raw",
+            f"ElementDataFile = {300 * 'x'}/../../secret.raw",
+        ],
+    )
+    def test_voxels_elsewhere_by_other_ways_of_a_metaimage(self, tmp_path, capfd, line):
+        (tmp_path / "in").mkdir()
+        hounsfield((18, 17, 16)).tofile(tmp_path / "secret.raw")
+        save(tmp_path / "in" / "ct.mhd", hounsfield((18, 17, 16)))
+        header = (tmp_path / "in" / "ct.mhd").read_text().partition("ElementDataFile")[0]
+        (tmp_path / "in" / "ct.mhd").write_text(header + line + "\n")
+        refused(drr(tmp_path / "in" / "ct.mhd", tmp_path / "out"), tmp_path, capfd)
+
+    @pytest.mark.parametrize(
+        "lines",
+        [
+            "data file: \t../secret.raw\n",
+            "datafile: LIST\n../secret.raw\n",
+            "data file: LIST 3\n../secret.raw",
+            "data file: ../secret%d.raw 1 1 1",
+            "".join(f"# {n:060d}\n" for n in range(1500)) + "data file: ../secret.raw\n",
+        ],
+        ids=["tab", "list", "list 3D", "pattern", "far down"],
+    )
+    def test_voxels_elsewhere_by_other_ways_of_a_nrrd(self, tmp_path, capfd, lines):
+        (tmp_path / "in").mkdir()
+        hounsfield((18, 17, 16)).tofile(tmp_path / "secret.raw")
+        shutil.copy(tmp_path / "secret.raw", tmp_path / "secret1.raw")
+        save(tmp_path / "in" / "ct.nrrd", hounsfield((18, 17, 16)))
+        header = (tmp_path / "in" / "ct.nrrd").read_bytes().partition(b"\n\n")[0].decode()
+        header = header.replace("encoding: gzip", "encoding: raw")
+        (tmp_path / "in" / "ct.nrrd").write_text(f"{header}\n{lines}")
+        refused(drr(tmp_path / "in" / "ct.nrrd", tmp_path / "out"), tmp_path, capfd)
+
     def test_voxels_beside_their_header_are_read(self, tmp_path):
         save(tmp_path / "ct.mhd", hounsfield((18, 17, 16)))
         assert main(drr(tmp_path / "ct.mhd", tmp_path / "out")) == 0

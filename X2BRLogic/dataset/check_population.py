@@ -15,10 +15,11 @@ from ..files import parse_json, read_json, reason
 from ..geometry import XRayGeometry
 from . import layout
 from .population import POPULATION
+from .rays import LABEL_CELLS
 from .training_film import IMAGE_SIZE
 
 _AGAIN = "delete it and run x2br dataset virtual again"
-#: Names of a patient's arrays, with what each item is and its shape behind the views; N points.
+#: Names of a patient's arrays, with what each item is and its shape behind the films; N points.
 _ARRAYS = {
     "images": (np.uint8, (IMAGE_SIZE, IMAGE_SIZE)),
     "points": (np.uint16, ("N", 3)),
@@ -42,13 +43,13 @@ def check_population(folder: Path, **where) -> Iterator[tuple[str, list[str]]]:
     """
     try:
         settings = read_json(folder / POPULATION)["settings"]
-        views, subjects = int(settings["views"]), tuple(settings["subjects"])
+        films, subjects = 2 * int(settings["views"]), tuple(settings["subjects"])  # a lateral one beside each
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{folder / POPULATION} is missing or damaged; build the patients again") from None
     files = sorted(folder.glob("patient_*.npz"))
     if not files:
         raise InputError(f"{folder} has no virtual patient; build them first")
-    outcomes = fan_out(partial(check_patient, views, subjects), files, **where)
+    outcomes = fan_out(partial(check_patient, films, subjects), files, **where)
     yield "", _as_a_whole(folder, files)
     with closing(outcomes):
         for outcome in outcomes:
@@ -69,28 +70,30 @@ def _as_a_whole(folder: Path, files: list[Path]) -> list[str]:
     return problems
 
 
-def check_patient(views: int, subjects: tuple[str, ...], file: Path) -> list[str]:
+def check_patient(films: int, subjects: tuple[str, ...], file: Path) -> list[str]:
     """What is broken in the file of one patient."""
     try:
         with np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
     except Exception as error:  # the archive's ways to be damaged are many
         return [f"cannot be read ({type(error).__name__}: {reason(error)}); {_AGAIN}"]
-    missing = sorted({*_ARRAYS, "record", "cut"} - set(arrays))
+    labels = [f"labels_{n}" for n in range(films)]
+    missing = sorted({*_ARRAYS, *labels, "record", "cut"} - set(arrays))
     if missing:
         return [f"lacks {', '.join(missing)}; {_AGAIN}"]
     points = arrays["points"].shape[1] if arrays["points"].ndim == 3 else 0
     sizes = {"N": points, "N / 8": -(-points // 8)}
     problems = []
-    for name, (kind, shape) in _ARRAYS.items():
-        wanted = (views, *(sizes.get(size, size) for size in shape))
+    expected = {name: (kind, (films, *(sizes.get(n, n) for n in shape))) for name, (kind, shape) in _ARRAYS.items()}
+    expected |= dict.fromkeys(labels, (np.uint8, LABEL_CELLS))
+    for name, (kind, wanted) in expected.items():
         if arrays[name].dtype != kind or arrays[name].shape != wanted:
             told = f"{arrays[name].shape} {arrays[name].dtype}"
             problems.append(f"{name} is {told} and should be {wanted} {np.dtype(kind)}; {_AGAIN}")
-    return problems or _contents(arrays, views, subjects)
+    return problems or _contents(arrays, films, subjects)
 
 
-def _contents(arrays: dict[str, np.ndarray], views: int, subjects: tuple[str, ...]) -> list[str]:
+def _contents(arrays: dict[str, np.ndarray], films: int, subjects: tuple[str, ...]) -> list[str]:
     try:
         record = parse_json(str(arrays["record"]))
         geometries = [XRayGeometry.from_dict(geometry) for geometry in record["geometries"]]
@@ -98,8 +101,8 @@ def _contents(arrays: dict[str, np.ndarray], views: int, subjects: tuple[str, ..
     except (ValueError, KeyError, TypeError) as error:
         return [f"its record is damaged ({type(error).__name__}: {reason(error)}); {_AGAIN}"]
     problems = []
-    if len(geometries) != views:
-        problems.append(f"it has {views} films and {len(geometries)} geometries; {_AGAIN}")
+    if len(geometries) != films:
+        problems.append(f"it has {films} films and {len(geometries)} geometries; {_AGAIN}")
     if subject not in subjects:
         problems.append(f"it is made from {subject}, which the folder's settings do not name; {_AGAIN}")
     if not determinant > 0:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from torch import nn
 
 from .d2im import D2IM, D2IMConfig
+from .dual_depth import DualDepth, DualDepthConfig
 from .ed2if2 import ED2IF2, ED2IF2Config
 from .x2b import X2B, X2BConfig
 from .x2b2 import X2B2, X2B2Config
@@ -26,6 +27,7 @@ SYSTEMS: dict[str, tuple[type[nn.Module], type]] = {
     "x2v": (X2V, X2VConfig),
     "d2im": (D2IM, D2IMConfig),
     "ed2if2": (ED2IF2, ED2IF2Config),
+    "3ddx": (DualDepth, DualDepthConfig),
 }
 
 

@@ -81,9 +81,9 @@ def read_header(path: Path) -> dict:
 
 
 def load_initial(network: nn.Module, path: Path) -> None:
-    """Start a network from a trained one: whole if that has the same architecture, else its image encoder alone.
+    """Start a network from a trained one: whole if that has the same architecture, else its image encoder.
 
-    The encoder may be that of any system with the same timm model.
+    The encoder may be that of any system with the same timm model; a U-shaped decoder of the same form comes with it.
 
     Raises `InputError` as `read_header`, and where the encoders differ.
     """
@@ -93,13 +93,17 @@ def load_initial(network: nn.Module, path: Path) -> None:
         return
     (backbone,) = (module for name, module in network.named_modules() if name.split(".")[-1] == "backbone")
     with safe_open(path, framework="pt") as stored:
-        tensors = {
-            name.split("backbone.", 1)[1]: stored.get_tensor(name) for name in stored.keys() if "backbone." in name
-        }
+        encoder, decoder = (
+            {name.split(part, 1)[1]: stored.get_tensor(name).float() for name in stored.keys() if part in name}
+            for part in ("backbone.", "merges.")
+        )
     try:
-        backbone.load_state_dict({name: value.float() for name, value in tensors.items()})
+        backbone.load_state_dict(encoder)
     except RuntimeError:
         raise InputError(f"{path} has another image encoder than the configuration; give one of the same") from None
+    merges = getattr(network, "merges", nn.Module())
+    if {n: t.shape for n, t in decoder.items()} == {n: t.shape for n, t in merges.state_dict().items()}:
+        merges.load_state_dict(decoder)
 
 
 def load_model(path: Path, device: torch.device | str = "cpu") -> LoadedModel:
