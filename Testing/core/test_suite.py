@@ -128,6 +128,17 @@ def test_the_table_ranks_by_distance_and_tests_neighbours():
     assert "- good before bad: 12 cases, p = 0.0" in text and "1.50 | 2.0" in text
 
 
+def test_who_met_one_person_is_not_compared_over_five():
+    def real(system, people):
+        return [row | {"set": "real", "name": f"person {n}"} for n, row in zip(people, rows_of(system, people), strict=True)]
+
+    rows = real("wide", [1, 2, 3]) + real("narrow", [3]) + real(NO_EVIDENCE, [1, 2, 3])
+    one, other = markdown(rows, {}).split("Leave one person out")
+    assert "1 case: person 3." in one and "| narrow | 1 |" in one and "| wide | 1 |" in one
+    assert "3 cases: " in other and "| wide | 3 |" in other and "narrow" not in other
+    assert "Leave one" not in markdown([row for row in rows if row["name"] == "person 3"], {})
+
+
 def test_an_unknown_person_is_refused(subjects, tmp_path, capsys):
     header(tmp_path / "w" / "x2b.safetensors", "x2b", [HELD_OUT])
     arguments = ["evaluate", "suite", str(subjects[0].parent), "--weights", str(tmp_path / "w")]
@@ -142,12 +153,13 @@ def test_the_command_writes_a_table(tmp_path, subjects, capsys):
     people.mkdir()
     for folder in subjects[:2]:
         (people / folder.name).symlink_to(folder)
-    header(tmp_path / "w" / "x2b.safetensors", "x2b", [subjects[1].name], steps=1234)
+    name = Trained.of(header(tmp_path / "w" / "x2b.safetensors", "x2b", [subjects[1].name], steps=1234)).row
+    assert name.startswith("x2b, ") and name.endswith(", 1,234 steps"), "and between them, that it is a small one"
     arguments = ["evaluate", "suite", str(people), "--weights", str(tmp_path / "w"), "--held-out", subjects[1].name]
     assert main([*arguments, "--virtual", "1", "--out", str(tmp_path / "o"), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     systems = {(row["set"], row["system"]) for row in result["rows"]}
-    assert systems == {("real", "x2b, 1,234 steps"), ("real", NO_EVIDENCE), ("virtual", "x2b, 1,234 steps")}
-    assert result["costs"]["x2b, 1,234 steps"]["parameters_m"] > 0.1
+    assert systems == {("real", name), ("real", NO_EVIDENCE), ("virtual", name)}
+    assert result["costs"][name]["parameters_m"] > 0.1
     assert len((tmp_path / "o" / "systems.csv").read_text().splitlines()) == len(result["rows"]) + 1
     assert "1,234 steps" in (tmp_path / "o" / "systems.md").read_text() and (tmp_path / "o" / "systems.png").exists()

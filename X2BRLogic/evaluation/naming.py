@@ -48,9 +48,10 @@ def naming(bones: Mapping[str, trimesh.Trimesh], labels: Volume, region: np.ndar
     from ..template import bone_of, voxelise
 
     found = voxelise([(bone_of(name).label, mesh) for name, mesh in bones.items()], like=labels).array
-    places = labels.to_ras(np.argwhere(np.ones(labels.array.shape, dtype=bool))[:, ::-1])
-    sure = ((places > region[0]) & (places < region[1])).all(axis=1) & (labels.array.ravel() != UNKNOWN)
-    found, truth, places = found.ravel()[sure], labels.array.ravel()[sure], places[sure]
+    voxels = np.argwhere(((found > 0) | (labels.array > 0)) & (labels.array != UNKNOWN))
+    places = labels.to_ras(voxels[:, ::-1])
+    sure = ((places > region[0]) & (places < region[1])).all(axis=1)
+    (found, truth), places = (array[tuple(voxels[sure].T)] for array in (found, labels.array)), places[sure]
     scores: dict[str, float | None] = {}
     for group, members in GROUPS.items():
         ours, theirs = np.isin(found, members), np.isin(truth, members)

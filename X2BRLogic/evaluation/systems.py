@@ -12,7 +12,7 @@ from pathlib import Path
 from ..dataset.subject import find_subjects, read_subject
 from ..errors import InputError
 from ..fan_out import fan_out
-from ..networks import read_header
+from ..networks import SYSTEMS, read_header
 
 #: Name of the rows that look at no film.
 NO_EVIDENCE = "no evidence"
@@ -25,12 +25,14 @@ class Trained:
 
     Attributes:
         system: name of the network.
+        variant: in what its architecture differs from the system's defaults.
         steps: what it was trained for.
         unseen: names of the subjects that were left out.
     """
 
     file: Path
     system: str
+    variant: str
     steps: int
     unseen: tuple[str, ...]
 
@@ -39,15 +41,21 @@ class Trained:
         """As its header says. Raises `InputError` where that is not enough."""
         header = read_header(file)
         try:
+            system, training = header["system"], header["training"]
             steps = int(header["reached"]["steps"])
-            return cls(file, header["system"], steps, tuple(header["training"]["exclude"]))
+            return cls(file, system, _variant(system, header["architecture"]), steps, tuple(training["exclude"]))
         except (KeyError, TypeError, ValueError):
             raise InputError(f"{file} does not say how it was trained; train it with x2br train") from None
 
     @property
     def row(self) -> str:
-        """Files of one row are one system, trained for as many steps on different people."""
-        return f"{self.system}, {self.steps:,} steps"
+        """Files of one row are one network, trained for as many steps on different people."""
+        return f"{self.system}{self.variant}, {self.steps:,} steps"
+
+
+def _variant(system: str, architecture: dict) -> str:
+    usual = SYSTEMS[system][1]().to_dict()
+    return "".join(f", {name} {value}" for name, value in architecture.items() if usual.get(name) != value)
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,10 @@ import numpy as np
 
 from .systems import NO_EVIDENCE, REAL, VIRTUAL
 
+_LEFT_OUT = "leave one out"
 _TITLES = {
-    REAL: "Real CTs of people whom the weights never saw",
+    REAL: "Real CTs of people whom no weights saw",
+    _LEFT_OUT: "Leave one person out: each met by weights that were trained on all others",
     VIRTUAL: "Unseen virtual patients of the people trained on",
 }
 _PREAMBLE = """# All systems
@@ -68,13 +70,11 @@ def write_table(rows: list[dict], costs: dict[str, dict], out: Path) -> dict[str
 def markdown(rows: list[dict], costs: dict[str, dict]) -> str:
     """The tables, one for each set and protocol, ranked by surface distance; means and standard deviations."""
     parts = [_PREAMBLE]
-    for kind in (REAL, VIRTUAL):
-        mine = [row for row in rows if row["set"] == kind]
-        if not mine:
-            continue
+    for kind, mine in _sets(rows).items():
         names = sorted({row["name"].split(" deformed")[0] for row in mine})
         cases = len({row["name"] for row in mine})
-        parts.append(f"## {_TITLES[kind]}\n\n{cases} cases: {', '.join(names)}.")
+        counted = f"{cases} case{'s' if cases > 1 else ''}"
+        parts.append(f"## {_TITLES[kind]}\n\n{counted}: {', '.join(names)}.")
         ranked = ranking(mine)
         for protocol, columns in _METRICS.items():
             parts.append(f"`{protocol}`\n\n{_table(mine, protocol, columns, ranked)}")
@@ -85,6 +85,25 @@ def markdown(rows: list[dict], costs: dict[str, dict]) -> str:
     lines = ["| system | parameters, M | GFLOP a mesh |", "|:--|--:|--:|"]
     lines += [f"| {name} | {cost['parameters_m']:.2f} | {cost['gflop']:.1f} |" for name, cost in costs.items()]
     return "\n\n".join([*parts, "\n".join(lines)]) + "\n"
+
+
+def _sets(rows: list[dict]) -> dict[str, list[dict]]:
+    """The rows of each table that has any: among real people, those whom every system met, and, of systems that met
+    others besides, all of them."""
+    real = [row for row in rows if row["set"] == REAL]
+    met: dict[str, set[str]] = {}
+    for row in real:
+        met.setdefault(row["system"], set()).add(row["name"])
+    shared = set.intersection(*met.values()) if met else set()
+    wide = {system for system, names in met.items() if len(names) > len(shared)}
+    found = {
+        REAL: [row for row in real if row["name"] in shared],
+        _LEFT_OUT: [row for row in real if row["system"] in wide],
+        VIRTUAL: [row for row in rows if row["set"] == VIRTUAL],
+    }
+    if wide <= {NO_EVIDENCE}:
+        del found[_LEFT_OUT]
+    return {kind: mine for kind, mine in found.items() if mine}
 
 
 def ranking(rows: list[dict]) -> list[str]:
@@ -167,11 +186,10 @@ def _plot(rows: list[dict], file: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    kinds = [kind for kind in (REAL, VIRTUAL) if any(row["set"] == kind for row in rows)]
-    figure, axes = pyplot.subplots(len(kinds), 2, figsize=(11, 3.2 * len(kinds)), squeeze=False)
+    sets = _sets(rows)
+    figure, axes = pyplot.subplots(len(sets), 2, figsize=(11, 3.2 * len(sets)), squeeze=False)
     panels = (("asd_mm", "average surface distance, mm"), ("dice", "Dice, 1.5 mm voxels"))
-    for line, kind in zip(axes, kinds, strict=True):
-        mine = [row for row in rows if row["set"] == kind]
+    for line, (kind, mine) in zip(axes, sets.items(), strict=True):
         ranked = ranking(mine)[::-1]
         for axis, (key, title) in zip(line, panels, strict=True):
             values = [_values(mine, system, "strict", key) for system in ranked]
