@@ -42,7 +42,8 @@ def reconstruct(job):
         for name, (right, front) in BONES.items():
             bones[name] = sphere(np.add(isocentre, (right, front, 0.0)))
             height = bones[name].vertices[:, 2]
-            bones[name].vertex_attributes["confidence"] = (height - height.min()) / (height.max() - height.min())
+            sure = (height - height.min()) / (height.max() - height.min())
+            bones[name].vertex_attributes |= {"confidence": sure, "expected_error_mm": 10.0 * (1.0 - sure)}
     summary = {"method": method, "seconds": {"total": 0.1}, "device": "cpu", "volume_ml": 524.0, "warnings": []}
     summary |= {"absolute_scale": radiograph.scale_known}
     pack(job.folder, "reconstruction", {"mesh": mesh, "bones": bones, "boxes": [], "summary": summary})

@@ -28,7 +28,7 @@ from .worker import WorkerError, WorkerReconstructor
 
 TABLE = "results.csv"
 _SUMMARY = "summary.json"
-_RESULTS = ("bones.ply", "preview.png", _SUMMARY)
+_RESULTS = ("bones.ply", "preview.png", "radiograph.png", _SUMMARY)
 #: The summary's key for what a film was asked for as: equal to what is asked for now, it is not done again.
 _REQUEST = "request"
 

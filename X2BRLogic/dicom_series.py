@@ -15,7 +15,7 @@ import pydicom
 from pydicom.errors import InvalidDicomError
 
 from .errors import InputError
-from .files import is_dicom, reason
+from .files import cut, is_dicom, reason, shown
 from .intact import require_inflatable
 
 #: A series with fewer slices is a scout or a report, no scan.
@@ -139,11 +139,13 @@ def _choose(folder: Path, series: dict, modality: str | None) -> list[tuple[Path
     """The only series that can be a scan; scouts, reports and other modalities do not count."""
     fitting = {u: s for u, s in series.items() if modality in (None, s[0][1].get("Modality"))}
     if not fitting:
-        found = ", ".join(sorted({str(s[0][1].get("Modality", "unknown")) for s in series.values()}))
+        found = cut(", ".join(sorted({str(s[0][1].get("Modality", "unknown")) for s in series.values()})))
         raise InputError(f"{folder} holds no {modality} series (modality there: {found}); give a {modality} scan")
     scans = [s for s in fitting.values() if len(s) >= MIN_SLICES]
     if len(scans) > 1:
-        listed = "; ".join(f"{s[0][1].get('SeriesDescription', '?')!r}, {len(s)} slices: {s[0][0].name}" for s in scans)
+        listed = "; ".join(
+            f"{shown(s[0][1].get('SeriesDescription', '?'))}, {len(s)} slices: {s[0][0].name}" for s in scans
+        )
         raise InputError(
             f"{folder} holds {len(scans)} series ({listed}); give one slice file of the series you want, or keep each "
             "series in a folder of its own"
@@ -155,7 +157,7 @@ def _require_modality(path: Path, header: pydicom.Dataset, modality: str | None)
     found = header.get("Modality")
     if modality is not None and found != modality:
         raise InputError(
-            f"{path} is no {modality}: its DICOM modality is {found or 'not given'}; give a {modality} scan"
+            f"{path} is no {modality}: its DICOM modality is {cut(str(found or 'not given'))}; give a {modality} scan"
         )
 
 

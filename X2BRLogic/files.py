@@ -61,8 +61,12 @@ def reason(error: Exception) -> str:
 
 
 def shown(value: object) -> str:
-    """A value out of a file for our one line: not longer than the sentence around it."""
-    text = repr(value)
+    """A value out of a file for our one line, in quotes: not longer than the sentence around it."""
+    return cut(repr(value))
+
+
+def cut(text: str) -> str:
+    """A text out of a file for our one line."""
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from .errors import InputError
-from .files import reason
+from .files import reason, shown
 
 CUBE_EDGE_MM = 400.0
 DEFAULT_SID = 1800.0
@@ -115,7 +115,7 @@ class XRayGeometry:
         Raises `InputError` for an unknown view.
         """
         if view not in VIEWS:
-            raise InputError(f"unknown view {view!r}; use one of {', '.join(VIEWS)}")
+            raise InputError(f"unknown view {shown(view)}; use one of {', '.join(VIEWS)}")
         to_source, columns = (np.array(v, dtype=np.float64) for v in VIEWS[view])
         frame = np.stack([columns, [0.0, 0.0, -1.0], to_source])
         frame = frame @ _rotation(np.array([0.0, 0.0, 1.0]), angle).T

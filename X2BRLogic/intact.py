@@ -43,10 +43,9 @@ def require_sound_header(path: Path) -> None:
         if (not end and len(header) > _LONGEST_HEADER // 2) or _NO_TEXT.search(header):
             raise InputError(f"{path} is not a NRRD volume, or its header is damaged; copy or export it again")
     for name in _detached(path):
-        inside = path.parent.resolve()
         if name.startswith("LIST") or "%" in name:  # ITK gives the pattern to printf as it comes
             raise InputError(f"{path} has its voxels in many files; convert it to one file, such as .nii.gz")
-        if not (inside / name).resolve().is_relative_to(inside):
+        if not _leads_inside(path.parent, name):
             raise InputError(
                 f"{path} takes its voxels from {shown(name)}, outside its folder; put both into one folder"
             )
@@ -138,6 +137,14 @@ def _detached(path: Path) -> list[str]:
             header = stream.read(_LONGEST_HEADER).replace(b"\r\n", b"\n").partition(b"\n\n")[0].decode("latin-1")
         return re.findall(r"^data ?file:[ \t]*(.+)$", header, re.MULTILINE | re.IGNORECASE)
     return []
+
+
+def _leads_inside(folder: Path, name: str) -> bool:
+    """Whether a name in a file is that of one below a folder, also after symbolic links."""
+    try:
+        return (folder / name).resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError):  # too long, a null character
+        return False
 
 
 class _NiftiHeader(NamedTuple):
@@ -247,10 +254,10 @@ def _meta_header(path: Path) -> tuple[dict[str, str], int]:
     with path.open("rb") as stream:
         start = stream.read(1 << 16)
     fields, offset = {}, 0
-    for line in re.finditer(rb"([^\n]*)\n", start):
-        key, *value = re.split("[=:]", line[1].decode("latin-1"), maxsplit=1)
+    for line in start.split(b"\n")[:-1]:
+        key, *value = re.split("[=:]", line.decode("latin-1"), maxsplit=1)
         fields[key.strip()] = "".join(value).strip()
-        offset = line.end()
+        offset += len(line) + 1
         if key.strip() == "ElementDataFile":
             break
     return fields, offset

@@ -11,6 +11,8 @@ from .errors import InputError
 DEFAULT_METHOD = "x2b_aligned"
 #: Lays the skeleton template onto what the default model makes; it has no weights of its own.
 X2BR = "x2br"
+#: Predicts the front and the back face of every bone, not an occupancy field.
+DUAL_FACES = "3ddx"
 
 _HERE = Path(__file__).resolve().parent
 

@@ -12,11 +12,11 @@ import numpy as np
 import trimesh
 from torch import nn
 
-from . import __version__
+from . import __version__, anatomy
 from .confidence import Calibration, with_confidence
 from .errors import InputError
 from .geometry import CUBE_EDGE_MM, XRayGeometry
-from .models import DEFAULT_METHOD, X2BR, weights_of
+from .models import DEFAULT_METHOD, DUAL_FACES, X2BR, weights_of
 from .named_bones import bone_facts, named_bones, steepness_of
 from .networks import TAU, LoadedModel, OccupancyField, TwoViews, load_model
 from .networks.device import choose_device
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 FACES = 40_000
 #: A piece smaller than this is noise of the field, not bone: about a tenth of the smallest twelfth rib.
 SPECK_MM3 = 300.0
+#: A thorax is laid onto no fewer bones.
+_FEWEST_BONES = 4
 #: What part of the time each stage takes until a first job has shown it.
 _STAGES = {"encode": 0.15, "surface": 0.4, "clean": 0.25, "refine": 0.2}
 #: The boxes and bones of `X2BR` beside those.
@@ -80,7 +82,7 @@ class Reconstructor:
     """Holds a loaded model and reconstructs as many radiographs as it is given.
 
     Args:
-        method: name of an installed model, ``x2b`` or ``x2b_aligned``; or ``x2br``: named bones, the skeleton template
+        method: name of an installed model, ``x2b``, ``x2b_aligned`` or ``3ddx``; or ``x2br``: named bones, the skeleton template
             laid onto the mesh of a model.
         device: ``auto``, ``cpu`` or ``cuda``.
         weights: a weights file instead of the installed one; it says which method it is for.
@@ -133,6 +135,8 @@ class Reconstructor:
         """
         radiograph.require_frontal(self.method)
         self._require_views(second)
+        if self.method == DUAL_FACES:
+            return self._from_faces(radiograph, progress)
         to_ras = radiograph.geometry.ray_cube_to_ras
         stages = _Stages(progress, self._expected.get(resolution, self._stages))
         with stages.stage("encode"):
@@ -171,6 +175,36 @@ class Reconstructor:
             summary["warnings"] += [*said, *completed.warnings]
         stages.finish()
         return Reconstruction(radiograph, surface, bones, used, summary)
+
+    def _from_faces(self, radiograph: Radiograph, progress: Progress | None) -> Reconstruction:
+        """3DDX: the faces of the bones along the rays, completed by the shape model."""
+        from .dual_faces import bone_maps, completed  # as X2BR, not needed by the others
+
+        stages = _Stages(progress, self._expected.get(0, {"encode": 0.2, "faces": 0.2, "bones": 1.0}))
+        with stages.stage("encode"):
+            field = self._field(radiograph, None)
+        with stages.stage("faces"):
+            maps = bone_maps(field.code, logit(TAU))
+            if len(maps) < _FEWEST_BONES:
+                raise InputError(f"the film shows {len(maps)} bones to {self.method}; check the image and its view")
+        with stages.stage("bones"):
+            bones = completed(maps, radiograph.geometry, both=self.network.config.faces == 2)
+        self._expected[0] = dict(stages.seconds)
+        stages.seconds["total"] = round(sum(stages.seconds.values()), 4)
+        surface = trimesh.util.concatenate(list(bones.values()))
+        summary = self._summary(radiograph, surface, stages.seconds)
+        summary["bones"] = bone_facts(bones)
+        for label in maps:
+            summary["bones"][anatomy.BY_LABEL[label].name]["rays"] = int(maps[label].seen.sum())
+        summary["device"] = str(field.device)
+        summary["warnings"] += field.warnings
+        if not radiograph.known["sid"]:
+            summary["warnings"].append("the source-to-image distance is not known: the scale of the bones is assumed")
+        unseen = [name for name, facts in summary["bones"].items() if "rays" not in facts]
+        if unseen:
+            summary["warnings"].append(f"not seen, and placed by the shape model alone: {', '.join(unseen)}")
+        stages.finish()
+        return Reconstruction(radiograph, surface, bones, summary=summary)
 
     @property
     def _stages(self) -> dict[str, float]:

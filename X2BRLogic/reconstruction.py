@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from .errors import InputError
 from .files import folder_written_whole
+from .ply import RAS, ply
 
 if TYPE_CHECKING:
     import trimesh
@@ -51,7 +52,7 @@ class Reconstruction:
     summary: dict = field(default_factory=dict)
 
     def save(self, folder: str | Path) -> dict[str, Path]:
-        """Write ``bones.ply`` (mm, RAS), ``radiograph.png``, ``summary.json`` and ``preview.png``, all or none.
+        """Write ``bones.ply`` (RAS mm), ``radiograph.png``, ``summary.json`` and ``preview.png``, all or none.
 
         Of named bones also ``bones/NAME.ply`` with what each vertex carries, ``labels.nrrd``, ``skeleton.json`` and
         ``boxes.json``. Returns the paths by name; `results.read_result` reads the folder. Raises `InputError` when it
@@ -61,7 +62,7 @@ class Reconstruction:
         from .preview import preview
 
         with folder_written_whole(folder, (*_NAMED, REPORT)) as partial:
-            self.mesh.export(partial / "bones.ply")
+            (partial / "bones.ply").write_bytes(ply(self.mesh, RAS))
             grey_picture(self.radiograph.pixels).save(partial / "radiograph.png")
             preview(self.radiograph.pixels, self.mesh).save(partial / "preview.png")
             (partial / "summary.json").write_text(json.dumps(self.summary, indent=2) + "\n", encoding="utf-8")
@@ -88,7 +89,7 @@ class Reconstruction:
         (folder / "bones").mkdir()
         about = {}
         for name, mesh in self.bones.items():
-            mesh.export(folder / "bones" / f"{name}.ply")
+            (folder / "bones" / f"{name}.ply").write_bytes(ply(mesh, RAS, f"bone {name}"))
             bone = bone_of(name)
             about[name] = {
                 "file": f"bones/{name}.ply",

@@ -49,7 +49,9 @@ def _bones_name(name: str) -> str:
     try:
         bone_of(name)
     except KeyError:
-        raise InputError(f"the summary names {name!r}, which is no bone of the thorax; reconstruct it again") from None
+        raise InputError(
+            f"the summary names {shown(name)}, which is no bone of the thorax; reconstruct it again"
+        ) from None
     return name
 
 

@@ -157,5 +157,7 @@ class X2BRSlicerTest(ScriptedLoadableModuleTest):
             models = logic.reconstruct(radiographNode, device="cpu", resolution=64)
         finally:
             logic.close()
-        self.assertGreater(models[0].GetPolyData().GetNumberOfCells(), 1000)
+        ribs = [model for model in models if model.GetName().startswith("rib_")]
+        self.assertGreater(len(ribs), 12)
+        self.assertGreater(sum(rib.GetPolyData().GetNumberOfCells() for rib in ribs), 1000)
         self.delayDisplay("Test passed")

@@ -12,6 +12,7 @@ Qt = QtCore.Qt
 QBuffer, QFile, QIODevice, QSettings = QtCore.QBuffer, QtCore.QFile, QtCore.QIODevice, QtCore.QSettings
 QTimer = styled(QtCore.QTimer)
 QCursor, QIcon, QPixmap = QtGui.QCursor, QtGui.QIcon, QtGui.QPixmap
+QUrl, QDesktopServices = QtCore.QUrl, QtGui.QDesktopServices
 QApplication = QtWidgets.QApplication
 QMessageBox = QtWidgets.QMessageBox
 QFormLayout, QGridLayout, QHBoxLayout, QVBoxLayout = (
@@ -47,6 +48,14 @@ class QFileDialog:
     @staticmethod
     def getOpenFileName(parent=None, caption="", folder="", filters=""):
         return QtWidgets.QFileDialog.getOpenFileName(parent, caption, folder, filters)[0]
+
+    @staticmethod
+    def getSaveFileName(parent=None, caption="", folder="", filters=""):
+        return QtWidgets.QFileDialog.getSaveFileName(parent, caption, folder, filters)[0]
+
+    @staticmethod
+    def getExistingDirectory(parent=None, caption="", folder=""):
+        return QtWidgets.QFileDialog.getExistingDirectory(parent, caption, folder)
 
 
 class QUiLoader(QtUiTools.QUiLoader):

@@ -147,8 +147,9 @@ def test_what_was_done_is_kept(run, boxes, films, tmp_path, weights):
     (films / "ward" / "two.geometry.json").write_text(json.dumps(geometry.to_dict()))
     assert status_of(run()[1]) == {"broken.png": "kept", "one.png": "done", two[0]: "done", two[1]: "done"}
     (tmp_path / "out" / "one.png" / "bones.ply").unlink()
+    (tmp_path / "out" / two[0] / "radiograph.png").unlink()
     (tmp_path / "out" / "broken.png" / "summary.json").write_text("{")
-    assert status_of(run()[1]) == {"broken.png": "done", "one.png": "done", two[0]: "kept", two[1]: "kept"}
+    assert status_of(run()[1]) == {"broken.png": "done", "one.png": "done", two[0]: "done", two[1]: "kept"}
     assert set(status_of(run("--sid", "1700")[1]).values()) == {"done"}
     save_untrained(weights, 2)
     assert set(status_of(run("--sid", "1700")[1]).values()) == {"done"}

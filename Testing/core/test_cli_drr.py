@@ -9,8 +9,10 @@ import pytest
 from PIL import Image
 
 from X2BRLogic.cli import main
+from X2BRLogic.cli.main import parser
 from X2BRLogic.drr import PoseRange
 from X2BRLogic.drr.attenuation import water_attenuation
+from X2BRLogic.errors import InputError
 from X2BRLogic.geometry import VIEWS, XRayGeometry
 from X2BRLogic.radiograph import read_radiograph
 from X2BRLogic.volume import Volume
@@ -114,8 +116,18 @@ def test_views(x2br, tmp_path, view):
     assert np.allclose(geometry.columns, expected.columns)
 
 
+def test_lists_that_begin_with_a_minus():
+    lists = {"--angles": [-10, 0, 10], "--offset": [-1.5, 2], "--isocentre": [-0.5, 1e-3, -2], "--random-shift": [-1]}
+    words = [word for option, values in lists.items() for word in (option, ",".join(map(str, values)))]
+    options = parser().parse_args(["drr", "ct.nii", "--out", "o", *words, "--tilt", "-5", "--json"])
+    assert (options.angles, options.offset, options.isocentre, options.random_shift) == tuple(lists.values())
+    assert options.tilt == -5 and options.json
+    with pytest.raises(InputError, match="expected one argument"):
+        parser().parse_args(["drr", "ct.nii", "--out", "o", "--angles", "--offset", "1,2"])
+
+
 def test_angles_tilt_and_roll(x2br, tmp_path):
-    result = x2br("--angles=-10,0,22.5", "--tilt", "6", "--roll=-3")
+    result = x2br("--angles", "-10,0,22.5", "--tilt", "6", "--roll=-3")
     assert result["images"] == ["drr_ap_-10.png", "drr_ap.png", "drr_ap_+22.5.png"]
     for name, angle in zip(result["images"], (-10, 0, 22.5), strict=True):
         expected = XRayGeometry.from_view("AP", angle=angle, tilt=6, roll=-3)

@@ -110,21 +110,43 @@ def test_numbers_of_every_scheme(tmp_path, truth, ct, scheme, said):
     assert labels.array.dtype == np.uint8
 
 
-def test_names_in_the_header_decide(tmp_path, truth, ct):
-    """TotalSegmentator adds a table of names to its NIfTI; here the numbers are nobody's."""
-    write_volume(tmp_path / "plain.nii", Volume(truth.array + 60 * (truth.array > 0), ct.ijk_to_ras))
-    table = "".join(
-        f'<Label Key="{label + 60}" Red="1"><![CDATA[{anatomy.BY_LABEL[label].name}]]></Label>\n'
-        for label in np.unique(truth.array)[1:]
+def label_table(labels) -> str:
+    """As TotalSegmentator adds it to its NIfTI, of numbers that are nobody's."""
+    rows = "".join(
+        f'<Label Key="{label + 60}" Red="1"><![CDATA[{anatomy.BY_LABEL[label].name}]]></Label>\n' for label in labels
     )
-    extension = f"<CaretExtension><LabelTable>{table}</LabelTable></CaretExtension>".encode()
+    return f"<CaretExtension><LabelTable>{rows}</LabelTable></CaretExtension>"
+
+
+def named_nifti(path, truth: Volume, table: str) -> None:
+    """A NIfTI of those numbers, with a table in its header."""
+    write_volume(path, Volume(truth.array + 60 * (truth.array > 0), truth.ijk_to_ras))
+    extension = table.encode()
     size = (len(extension) + 8 + 15) // 16 * 16
-    raw = bytearray((tmp_path / "plain.nii").read_bytes())
+    raw = bytearray(path.read_bytes())
     raw[108:112] = np.float32(352 + size).tobytes()
     raw[348:352] = b"\x01\0\0\0"
     raw[352:352] = np.array([size, 0], dtype="<i4").tobytes() + extension.ljust(size - 8, b"\0")
-    (tmp_path / "named.nii.gz").write_bytes(gzip.compress(bytes(raw)))
-    np.testing.assert_array_equal(read_bone_labels(tmp_path / "named.nii.gz", ct).array, truth.array)
+    path.write_bytes(bytes(raw))
+
+
+def test_names_in_the_header_decide(tmp_path, truth, ct):
+    named_nifti(tmp_path / "named.nii", truth, label_table(np.unique(truth.array)[1:]))
+    packed = gzip.compress((tmp_path / "named.nii").read_bytes())
+    (tmp_path / "packed.nii.gz").write_bytes(packed)
+    for name in ("named.nii", "packed.nii.gz"):
+        np.testing.assert_array_equal(read_bone_labels(tmp_path / name, ct).array, truth.array)
+
+
+@pytest.mark.parametrize(
+    "table",
+    ['<Label Key="99999999999">x', '<Label Key="' + "9" * 5000 + '">rib', '<Label Key="999999999">rib_left_1<'],
+    ids=["large", "many digits", "beyond all"],
+)
+def test_absurd_numbers_in_the_header_cost_nothing(tmp_path, truth, ct, table):
+    wanted = label_table(np.unique(truth.array)[1:])
+    named_nifti(tmp_path / "named.nii", truth, table + wanted)
+    np.testing.assert_array_equal(read_bone_labels(tmp_path / "named.nii", ct).array, truth.array)
 
 
 def test_two_possible_numberings_are_refused(tmp_path, truth, ct):

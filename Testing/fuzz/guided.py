@@ -1,7 +1,8 @@
 """``python -m Testing.fuzz.guided``: libFuzzer guided by coverage, from the same whole files. Needs atheris from PyPI.
 
 It learns which changes lead to new branches of the readers' Python code and goes on from there, which blind damage does
-not. Linux or macOS; Python 3.11.
+not. Linux or macOS; Python 3.11. Nothing of the readers may be imported before their branches are counted: so all
+imports of theirs are in functions.
 """
 
 from __future__ import annotations
@@ -14,14 +15,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .campaign import ROOT
-from .case import BROKEN, Cases
-from .readers import BY_NAME
-
+_ROOT = Path(__file__).resolve().parents[2]
 #: Whose branches count.
-_PACKAGES = ["X2BRLogic", "pydicom", "trimesh", "json", "tomllib"]
+_PACKAGES = ["X2BRLogic", "pydicom", "trimesh", "tomllib"]
 #: What a run of each reader came to, for the table.
-_STATE = ROOT / "out" / "fuzz" / "guided.json"
+_STATE = _ROOT / "out" / "fuzz" / "guided.json"
 _DONE = re.compile(r"#(\d+)\s+DONE\s+cov: (\d+)")
 
 
@@ -34,6 +32,8 @@ def main() -> int:
     options = parser.parse_args()
     if options.child:
         return _fuzz(*options.child, options.seconds)
+    from .readers import BY_NAME
+
     known = json.loads(_STATE.read_text()) if _STATE.is_file() else {}
     for name in (name for name in BY_NAME if options.only in name):
         known[name] = _run(name, options.seconds)
@@ -48,7 +48,7 @@ def _run(name: str, seconds: int) -> dict:
     with tempfile.TemporaryDirectory(prefix="x2br-guided-") as folder:
         arguments = ["--child", name, folder, "--seconds", str(seconds)]
         done = subprocess.run(
-            [sys.executable, "-m", "Testing.fuzz.guided", *arguments], cwd=ROOT, capture_output=True, text=True
+            [sys.executable, "-m", "Testing.fuzz.guided", *arguments], cwd=_ROOT, capture_output=True, text=True
         )
         found = Path(folder, "found")
         broken = found.read_text().splitlines() if found.is_file() else []
@@ -62,8 +62,11 @@ def _run(name: str, seconds: int) -> dict:
 def _fuzz(name: str, folder: str, seconds: int) -> int:
     import atheris
 
-    cases = Cases(BY_NAME[name], Path(folder, "cases"))
     with atheris.instrument_imports(include=_PACKAGES):
+        from .case import BROKEN, Cases
+        from .readers import BY_NAME
+
+        cases = Cases(BY_NAME[name], Path(folder, "cases"))
         cases.read_whole()
     corpus = Path(folder, "corpus")
     corpus.mkdir()

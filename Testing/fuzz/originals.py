@@ -17,7 +17,7 @@ from pydicom import uid
 from scipy import ndimage, sparse
 
 from Testing.core.test_broken_files import film, hounsfield, picture, save, series
-from Testing.core.test_segmentation_reading import dicom_segmentation, slicer_segmentation
+from Testing.core.test_segmentation_reading import dicom_segmentation, label_table, named_nifti, slicer_segmentation
 from Testing.core.test_template_reading import skel_data
 from X2BRLogic import anatomy
 from X2BRLogic.detection import Box, write_boxes
@@ -129,6 +129,7 @@ def labels(folder: Path) -> None:
     for suffix in (".nii.gz", ".nrrd", ".mha"):
         write_volume(folder / f"bones{suffix}", truth())
     sitk.WriteImage(sitk.ReadImage(str(folder / "bones.nii.gz")), str(folder / "bones.nii"))
+    named_nifti(folder / "named.nii", truth(), label_table(np.unique(truth().array)[1:]))
 
 
 def segments(folder: Path) -> None:

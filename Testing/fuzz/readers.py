@@ -25,7 +25,7 @@ class Reader:
         files: pattern of those that are damaged, one a case.
         read: does all that the program does with the file before it believes it; raises `InputError` or returns.
         damage: by suffix of the file; ``""`` is any other.
-        share: its cases of some hundred thousand of all readers: the quick ones get the most.
+        share: its cases of some hundred thousand of all readers: the slow ones get fewer.
     """
 
     name: str
@@ -189,30 +189,30 @@ _VOLUME = {
 _ARRAYS = {".json": _IN_JSON, ".npz": m.either(m.blind, m.in_zip)}
 
 READERS = (
-    Reader("radiograph: PNG, JPEG, TIFF", originals.pictures, "*", _radiograph, _PICTURE, 3000),
-    Reader("radiograph: DICOM", originals.films, "*", _radiograph, _DICOM, 1200),
-    Reader("radiograph: NRRD, NIfTI, MetaImage", originals.slices, "*", _radiograph, _VOLUME, 700),
-    Reader("geometry.json", originals.film_with_geometry, "*.json", _geometry, {"": _IN_JSON}, 14000),
-    Reader("CT: NIfTI, NRRD, MetaImage", originals.scans, "*.[nm]*", _scan, _VOLUME, 1500),
-    Reader("CT: DICOM series", originals.scan_series, "00[78].dcm", _series, {}, 100),
-    Reader("labels: NIfTI, NRRD, MetaImage", originals.labels, "*", _labels, _VOLUME, 700),
-    Reader("labels: seg.nrrd", originals.segments, "*", _labels, {}, 600),
-    Reader("labels: DICOM SEG", originals.dicom_segments, "*", _labels, {}, 150),
-    Reader("labels: folder of masks", originals.masks, "*", _masks, _VOLUME, 200),
-    Reader("mesh: PLY, STL, OBJ, OFF", originals.meshes, "*", _mesh, {}, 2500),
-    Reader("points: NPY, CSV, XYZ", originals.points, "*", _points, {}, 600),
-    Reader("template: GLB and JSON", originals.template, "*", _skeleton, {".json": _IN_JSON}, 3000),
-    Reader("template: folder of meshes", originals.bone_files, "*", _bone_folder, {}, 60),
-    Reader("SKEL: pickle, NPZ", originals.skel, "*", _skeleton, _ARRAYS, 100),
-    Reader("weights: safetensors", originals.weights, "*", _weights, _TENSORS, 400),
-    Reader("shape model: safetensors", originals.shape_model, "*", _shape_model, _TENSORS, 16000),
-    Reader("detector: ONNX", originals.detector, "*", _detector, {}, 1500),
-    Reader("training configuration: TOML", originals.configurations, "*", _configuration, {}, 24000),
-    Reader("boxes.json", originals.boxes, "*", _boxes, {"": _IN_JSON}, 25000),
-    Reader("result: JSON, PLY, PNG", originals.result, "**/*", _result, {".json": _IN_JSON, **_PICTURE}, 1500),
-    Reader("worker: arrays handed over", originals.handed_over, "*", _handed_over, _ARRAYS, 4000),
-    Reader("worker: messages", originals.messages, "*", _message, {"": _IN_JSON}, 6000),
+    Reader("radiograph: PNG, JPEG, TIFF", originals.pictures, "*", _radiograph, _PICTURE, 12000),
+    Reader("radiograph: DICOM", originals.films, "*", _radiograph, _DICOM, 8000),
+    Reader("radiograph: NRRD, NIfTI, MetaImage", originals.slices, "*", _radiograph, _VOLUME, 5000),
+    Reader("geometry.json", originals.film_with_geometry, "*.json", _geometry, {"": _IN_JSON}, 6000),
+    Reader("CT: NIfTI, NRRD, MetaImage", originals.scans, "*.[nm]*", _scan, _VOLUME, 5000),
+    Reader("CT: DICOM series", originals.scan_series, "00[78].dcm", _series, {}, 1500),
+    Reader("labels: NIfTI, NRRD, MetaImage", originals.labels, "*", _labels, _VOLUME, 5000),
+    Reader("labels: seg.nrrd", originals.segments, "*", _labels, {}, 5000),
+    Reader("labels: DICOM SEG", originals.dicom_segments, "*", _labels, {}, 1500),
+    Reader("labels: folder of masks", originals.masks, "*", _masks, _VOLUME, 3000),
+    Reader("mesh: PLY, STL, OBJ, OFF", originals.meshes, "*", _mesh, {}, 8000),
+    Reader("points: NPY, CSV, XYZ", originals.points, "*", _points, {}, 6000),
+    Reader("template: GLB and JSON", originals.template, "*", _skeleton, {".json": _IN_JSON}, 6000),
+    Reader("template: folder of meshes", originals.bone_files, "*", _bone_folder, {}, 2000),
+    Reader("SKEL: pickle, NPZ", originals.skel, "*", _skeleton, _ARRAYS, 800),
+    Reader("weights: safetensors", originals.weights, "*", _weights, _TENSORS, 5000),
+    Reader("shape model: safetensors", originals.shape_model, "*", _shape_model, _TENSORS, 6000),
+    Reader("detector: ONNX", originals.detector, "*", _detector, {}, 2500),
+    Reader("training configuration: TOML", originals.configurations, "*", _configuration, {}, 6000),
+    Reader("boxes.json", originals.boxes, "*", _boxes, {"": _IN_JSON}, 6000),
+    Reader("result: JSON, PLY, PNG", originals.result, "**/*", _result, {".json": _IN_JSON, **_PICTURE}, 4000),
+    Reader("worker: arrays handed over", originals.handed_over, "*", _handed_over, _ARRAYS, 5000),
+    Reader("worker: messages", originals.messages, "*", _message, {"": _IN_JSON}, 3000),
     Reader("data set: JSON, Parquet", originals.dataset, "**/*", _dataset, {".json": _IN_JSON}, 3000),
-    Reader("virtual patients: JSON, NPZ", originals.population, "*", _population, _ARRAYS, 1500),
+    Reader("virtual patients: JSON, NPZ", originals.population, "*", _population, _ARRAYS, 4000),
 )
 BY_NAME = {reader.name: reader for reader in READERS}

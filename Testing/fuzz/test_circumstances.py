@@ -10,6 +10,7 @@ import locale
 import multiprocessing
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -156,6 +157,7 @@ class TestPathsThatLeadAway:
             "ElementDataFile = a\0/../../secret.raw",
             f"ElementDataFile = {300 * 'x'}/../../secret.raw",
         ],
+        ids=["colon", "list", "list 3D", "pattern", "far down", "null", "long"],
     )
     def test_voxels_elsewhere_by_other_ways_of_a_metaimage(self, tmp_path, capfd, line):
         (tmp_path / "in").mkdir()
@@ -281,6 +283,27 @@ class TestEnormousHeaders:
         except InputError as error:
             assert str(path) in str(error)
         assert time.process_time() - start < 30
+
+    def test_of_labels(self, tmp_path):
+        from Testing.fuzz.originals import named_nifti, scan_of_truth, truth
+        from X2BRLogic.segmentation import read_bone_labels
+
+        named_nifti(tmp_path / "x.nii", truth(), '<Label Key="1"' * 70_000)
+        start = time.process_time()
+        read_bone_labels(tmp_path / "x.nii", scan_of_truth())
+        assert time.process_time() - start < 30
+
+    @pytest.mark.parametrize("key", ["latent", "hidden", "image_size", "channels"])
+    def test_of_an_architecture(self, tmp_path, key):
+        """Weights whose header asks for a network of terabytes."""
+        from Testing.fuzz.originals import weights
+        from X2BRLogic.networks import load_model, read_header, with_facts
+
+        weights(tmp_path)
+        file = tmp_path / "x2b.safetensors"
+        with_facts(file, architecture=read_header(file)["architecture"] | {key: 10**6})
+        with pytest.raises(InputError, match=r"get it again|has no size"):
+            load_model(file)
 
     @pytest.mark.parametrize("length", [2**63, 2**64 - 1, 10**11, 2**31])
     def test_of_weights(self, tmp_path, length):

@@ -30,8 +30,9 @@ def test_a_newcomer_gets_from_the_sample_to_bones_on_screen(a_scene, dialog):
         user.click(user.reconstruct.reconstructButton)
         user.wait(user.idle, 120)
         assert "Done in" in user.status[0]
-        model = slicer.util.getNode("chest_ap bones")
-        assert model.GetPolyData().GetNumberOfCells() > 1000
+        ribs = [node for node in slicer.util.getNodesByClass("vtkMRMLModelNode") if node.GetName().startswith("rib_")]
+        assert len(ribs) > 12 and sum(rib.GetPolyData().GetNumberOfCells() for rib in ribs) > 1000
+        assert user.reconstruct.ribsLeftBox.isEnabled() and user.reconstruct.vertebraeBox.isEnabled()
         # bones in 3D, and their outlines over the film
         assert (np.abs(view.picture() - empty).max(axis=2) > 40).mean() > 0.05
         assert 0.005 < (np.abs(film.picture() - bare).max(axis=2) > 40).mean() < 0.2

@@ -161,8 +161,10 @@ def test_opacity_and_colours(a_result):
     ui.opacitySlider.value = 0.4
     a_result.see(0.02)
     assert look.GetOpacity() == pytest.approx(0.4)
-    a_result.choose(ui.colourBox, "by confidence")
-    assert look.GetScalarVisibility() and look.GetActiveScalarName() == "confidence"
+    a_result.choose(ui.colourBox, "by expected error")
+    assert look.GetScalarVisibility() and look.GetActiveScalarName() == "expected_error_mm"
+    legend = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLColorLegendDisplayNode")
+    assert legend.GetVisibility() and legend.GetTitleText() == "Expected error, mm"
     a_result.choose(ui.colourBox, "by distance from the CT")
     assert "Measure the result against a CT first" in a_result.status[0]
     assert ui.colourBox.currentText == "as bones"

@@ -234,4 +234,11 @@ def test_self_test_reconstructs_the_sample_radiograph(a_scene):
     import X2BRSlicer
 
     X2BRSlicer.X2BRSlicerTest().runTest()
-    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLModelNode") == 2  # the mesh, and its outline on the film
+    from X2BRSlicerLib.nodes import bones, folders, radiographs
+
+    film = radiographs.first()
+    models = bones.bonesOf(film)
+    assert len({model.GetName() for model in models}) == len(models)
+    # a model a bone, and the outlines of each group on the film
+    assert {"ribs_left", "ribs_right", "vertebrae", "sternum"} <= bones.groupsOf(film)
+    assert len(folders.ofRun(film, bones.OUTLINE)) == len(bones.groupsOf(film))

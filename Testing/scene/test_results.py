@@ -77,11 +77,11 @@ def test_removing_a_run_leaves_no_node_behind(a_logic, a_radiograph_node, hierar
 
     before = nodes()
     models = a_logic.reconstruct(a_radiograph_node, method="x2br", resolution=64)
-    display.colourBy(models, display.CONFIDENCE)
+    display.colourBy(models, display.ERROR)
     bones.showSegmentation(a_radiograph_node)
     runs.removeRun(a_radiograph_node)
     left = {slicer.mrmlScene.GetNodeByID(node).GetName() for node in nodes() - before}
-    assert not left and not folders(hierarchy)
+    assert left == {"X2BR expected error"} and not folders(hierarchy)  # the scale of colours is the scene's
 
 
 def test_outlines_lie_on_the_film_where_the_source_sees_the_bones(a_logic, a_radiograph_node, a_radiograph):
@@ -99,12 +99,19 @@ def test_outlines_lie_on_the_film_where_the_source_sees_the_bones(a_logic, a_rad
     assert look.GetVisibility2D() and not look.GetVisibility3D()
 
 
-def test_confidence_colours_the_bones_with_a_scalar_bar(a_logic, a_radiograph_node):
+def test_expected_errors_colour_the_bones_with_a_scalar_bar_in_mm(a_logic, a_radiograph_node):
     from X2BRSlicerLib.nodes import display
 
     models = a_logic.reconstruct(a_radiograph_node, method="x2br", resolution=64)
-    display.colourBy(models, display.CONFIDENCE)
-    assert display.colouredBy(models) == "confidence"
+    display.colourBy(models, display.ERROR)
+    assert display.colouredBy(models) == "expected_error_mm"
+    look = models[0].GetDisplayNode()
+    assert look.GetScalarRange() == (0.0, 10.0)
+    # yellow where nothing is off, violet from 10 mm on, as in the report
+    table, shade = look.GetColorNode(), [0.0] * 4
+    for number, hexadecimal in ((0, "fde725"), (255, "440154")):
+        assert table.GetColor(number, shade)
+        np.testing.assert_allclose(shade[:3], [part / 255 for part in bytes.fromhex(hexadecimal)], atol=0.01)
     assert all(model.GetDisplayNode().GetScalarVisibility() for model in models)
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLColorLegendDisplayNode") == 1
     display.colourBy(models)

@@ -52,7 +52,9 @@ def test_batch(a_module, film, tmp_path, capsys, monkeypatch):
     run("batch")
     told = capsys.readouterr().out
     assert "broken.png: skipped: " in told and "chest.png: done" in told and left == [0]
-    assert (tmp_path / "out" / "chest.ply").stat().st_size > 10_000
+    (mesh,) = (tmp_path / "out" / "chest" / "ply").iterdir()
+    assert mesh.stat().st_size > 10_000
+    assert "Not a medical device" in (tmp_path / "out" / "chest.html").read_text(encoding="utf-8")
 
 
 def test_data_set(a_module, a_thorax_ct, tmp_path, capsys):

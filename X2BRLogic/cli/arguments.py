@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ..errors import InputError
@@ -71,6 +72,17 @@ def numbers(text: str) -> list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as -10,0,10") from None
+
+
+def with_lists(words: Iterable[str]) -> list[str]:
+    """The words of a command line, ``--angles -10,0,10`` as one: argparse takes such a list for an option."""
+    joined: list[str] = []
+    for word in words:
+        if joined and re.fullmatch("--[^=]+", joined[-1]) and re.fullmatch(r"-[\d.][\d.eE+-]*(,[\d.eE+-]*)+", word):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def require(path: Path) -> Path:

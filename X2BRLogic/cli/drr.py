@@ -16,7 +16,7 @@ _EXAMPLES = """\
   x2br drr chest.nii.gz --out drrs
   x2br drr dicom_folder --labels bones.nii.gz --view LAT --remove-couch --dicom --out drrs
   x2br drr chest.nii.gz --labels bones.nii.gz --bones --out drrs
-  x2br drr chest.nii.gz --angles=-10,0,10 --size 1024 --pixel-spacing 0.45 --raw --out drrs
+  x2br drr chest.nii.gz --angles -10,0,10 --size 1024 --pixel-spacing 0.45 --raw --out drrs
   x2br drr chest.nii.gz --random 100 --seed 7 --spectrum 120 --scatter 0.4 --photons 100000 --out drrs"""
 
 

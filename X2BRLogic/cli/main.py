@@ -28,6 +28,7 @@ from . import (
     template,
     train,
 )
+from .arguments import with_lists
 
 _COMMANDS = (
     drr,
@@ -49,7 +50,10 @@ _COMMANDS = (
 
 
 class _Parser(argparse.ArgumentParser):
-    """Usage errors as one line, like every other error."""
+    """Usage errors as one line, like every other error; lists of numbers may begin with a minus."""
+
+    def parse_known_args(self, args=None, namespace=None):
+        return super().parse_known_args(with_lists(sys.argv[1:] if args is None else args), namespace)
 
     def error(self, message: str):
         raise InputError(f"{message}; see {self.prog} --help")

@@ -44,7 +44,7 @@ def check_population(folder: Path, **where) -> Iterator[tuple[str, list[str]]]:
     try:
         settings = read_json(folder / POPULATION)["settings"]
         films, subjects = 2 * int(settings["views"]), tuple(settings["subjects"])  # a lateral one beside each
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):  # the last of infinity
         raise InputError(f"{folder / POPULATION} is missing or damaged; build the patients again") from None
     files = sorted(folder.glob("patient_*.npz"))
     if not files:

@@ -14,6 +14,7 @@ from scipy import ndimage
 from .. import anatomy
 from ..errors import InputError
 from ..files import folder_written_whole
+from ..ply import RAS, ply
 from ..segmentation import label_bones, read_bone_labels
 from ..surface import labels_to_mesh
 from ..volume import Volume
@@ -90,7 +91,7 @@ def _write_truth(folder, record: dict, seconds: dict, ct: Volume, grid_ct: Volum
     """All that an accepted subject has beside its record and thumbnail."""
     with _timed(seconds, "mesh"):
         thorax = labels_to_mesh(labels, anatomy.THORAX)
-        thorax.export(folder / layout.THORAX)
+        (folder / layout.THORAX).write_bytes(ply(thorax, RAS))
         (folder / layout.MESHES).mkdir()
         for name, bone in record["bones"].items():
             bone["mesh"] = _write_mesh(folder, labels, name)
@@ -120,7 +121,7 @@ def _write_mesh(folder: Path, labels: Volume, name: str) -> str | None:
     except InputError:  # too few voxels are left of it on this grid
         return None
     path = f"{layout.MESHES}/{name}.ply"
-    mesh.export(folder / path)
+    (folder / path).write_bytes(ply(mesh, RAS, f"bone {name}"))
     return path
 
 

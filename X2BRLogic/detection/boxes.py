@@ -63,7 +63,7 @@ class Box:
     def of(cls, name: str, edges: Iterable[float], confidence: float = 1.0) -> Box:
         """The box ``(x0, y0, x1, y1)`` of a bone of `anatomy`. Raises `InputError` as the class, and for no bone."""
         if name not in anatomy.BY_NAME:
-            raise InputError(f"a box names {name!r}, which is not a bone's name such as rib_left_4 or vertebra_T4")
+            raise InputError(f"a box names {shown(name)}, which is not a bone's name such as rib_left_4 or vertebra_T4")
         bone = anatomy.BY_NAME[name]
         return cls(bone.group, bone.level, *map(float, edges), float(confidence))
 

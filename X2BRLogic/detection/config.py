@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from ..errors import InputError
-from ..files import require_file
+from ..files import require_file, shown
 
 #: What a configuration's ``system`` begins with where it is a detector's.
 _FAMILY = "yolo"
@@ -82,7 +82,7 @@ def read_detector_config(path: Path) -> DetectorConfig:
         kind = type(defaults[name])
         accepted = {float: (int, float), int: int}.get(kind, str)
         if not isinstance(value, accepted) or isinstance(value, bool):
-            raise InputError(f"configuration: {name} = {value!r} is no {kind.__name__}")
+            raise InputError(f"configuration: {name} = {shown(value)} is no {kind.__name__}")
         values[name] = kind(value)
     config = DetectorConfig(**values)
     if min(config.steps, config.batch, config.validation, config.checkpoint_every) < 1 or config.learning_rate <= 0:

@@ -13,9 +13,9 @@ import numpy as np
 import trimesh
 
 from .. import anatomy
+from ..ply import LPS, ply
 from ..template import bone_of
 
-_SPACE = "SPACE=LPS"
 #: Name and colour of the one surface of a reconstruction without named bones.
 WHOLE = "bones"
 _COLOUR = (0.95, 0.87, 0.73)
@@ -28,7 +28,7 @@ def write_stl(bones: Meshes, folder: Path) -> None:
     for name, mesh in bones.items():
         red, green, blue = colour_of(name)
         content = bytearray(in_lps(mesh).export(file_type="stl"))
-        header = f"{name} {_SPACE} COLOR=".encode() + bytes((red, green, blue, 255))
+        header = f"{name} {LPS} COLOR=".encode() + bytes((red, green, blue, 255))
         content[:80] = header.ljust(80)
         # 5 bits a channel, blue first; the 16th bit: the colour counts (VisCAM), or is the whole object's (Magics)
         packed = 0x8000 | (red >> 3) << 10 | (green >> 3) << 5 | blue >> 3
@@ -44,18 +44,15 @@ def write_ply(bones: Meshes, folder: Path) -> None:
     for name, mesh in bones.items():
         coloured = in_lps(mesh)
         coloured.visual.vertex_colors = [*colour_of(name), 255]
-        content = coloured.export(file_type="ply")
-        said = [_SPACE, f"bone {name}", *([f"SNOMED CT {_bone(name).code}"] if _bone(name) else [])]
-        comments = "".join(f"comment {line}\n" for line in said).encode()
-        start, end = content.split(b"\nelement", 1)
-        (folder / "ply" / f"{name}.ply").write_bytes(start + b"\n" + comments + b"element" + end)
+        code = [f"SNOMED CT {_bone(name).code}"] if _bone(name) else []
+        (folder / "ply" / f"{name}.ply").write_bytes(ply(coloured, LPS, f"bone {name}", *code))
 
 
 def write_obj(bones: Meshes, folder: Path) -> None:
     """``bones.obj`` with an object a bone, and ``bones.mtl`` with their colours."""
     materials, first = [], 1
     with (folder / "bones.obj").open("w", encoding="ascii", newline="\n") as stream:
-        stream.write(f"# X2BR. {_SPACE}\nmtllib bones.mtl\n")
+        stream.write(f"# X2BR. {LPS}\nmtllib bones.mtl\n")
         for name, mesh in bones.items():
             stream.write(f"o {name}\nusemtl {name}\n")
             np.savetxt(stream, in_lps(mesh).vertices, fmt="v %.4f %.4f %.4f")

@@ -41,6 +41,8 @@ BONES: tuple[int, ...] = anatomy.THORAX
 SHEET = 1.0 / 128.0
 #: How fast, per edge of the cube, a logit falls beyond a face: by one in a tenth of a millimetre.
 _STEEP = 10.0 * CUBE_EDGE_MM
+#: Masks are so much the last layer's output: logits have further to go than depths, at the same rate of learning.
+_GAIN = 4.0
 #: Rows of rays that a training step looks at: a random part of the film.
 _ROWS = 48
 #: What a millimetre of error in depth counts, and one of an image's shift beside it.
@@ -116,7 +118,7 @@ class DualDepth(nn.Module):
         )
         self.maps = nn.Conv2d(coarse, (1 + config.faces) * len(BONES) * config.refine**2, 1)
         # A bone is in few rays: begin there.
-        nn.init.constant_(self.maps.bias[: len(BONES) * config.refine**2], -4.0)
+        nn.init.constant_(self.maps.bias[: len(BONES) * config.refine**2], -4.0 / _GAIN)
 
     def encode(self, image: Tensor) -> Faces:
         """The faces on their own grid."""
@@ -128,7 +130,7 @@ class DualDepth(nn.Module):
         maps = functional.pixel_shuffle(self.maps(features), self.config.refine).float()
         mask, *depths = maps.unflatten(1, (-1, len(BONES))).unbind(1)
         front = depths[0]
-        return Faces(mask, front, depths[1] if len(depths) > 1 else front - SHEET)
+        return Faces(_GAIN * mask, front, depths[1] if len(depths) > 1 else front - SHEET)
 
     def decode(self, faces: Faces, points: Tensor) -> Tensor:
         """Bone at ray-cube points ``(B, N, 3)``, ``(B, N)``: the mask's logit between the faces, less beyond them."""
@@ -151,7 +153,7 @@ class DualDepth(nn.Module):
     def shift_logits(self, offset: float) -> None:
         """Add a constant to every logit from now on."""
         with torch.no_grad():
-            self.maps.bias[: len(BONES) * self.config.refine**2] += offset
+            self.maps.bias[: len(BONES) * self.config.refine**2] += offset / _GAIN
 
     def logits(self, batch: Batch) -> Tensor:
         """Bone at a batch's points, ``(B, N)``."""
@@ -165,9 +167,9 @@ class DualDepth(nn.Module):
         faces = Faces(*(face.index_select(2, rows) for face in faces))
         mask, depths, known = true_faces(labels.index_select(2, rows))
         flat, truth, sure = (part.flatten(2).flatten(0, 1) for part in (faces.mask, mask.float(), known.float()))
-        loss = 20.0 * occupancy_loss(flat, truth, sure)
+        loss = 10.0 * occupancy_loss(flat, truth, sure)
         present = truth.any(dim=1)
-        loss = loss + dice_loss(flat[present], truth[present], sure[present]) if present.any() else loss
+        loss = loss + 2.0 * dice_loss(flat[present], truth[present], sure[present]) if present.any() else loss
         predicted, true, seen = self._from_source(faces, mask, depths)
         wrong = _LOSSES[self.config.loss](predicted, true, seen) * DEFAULT_SOD
         return loss + _DEPTH * wrong + _SHIFT * centre_shift(predicted, true, seen).abs().mean()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..files import shown
 
 
 def create_backbone(variant: str, pretrained: bool = False, **settings) -> nn.Module:
@@ -14,8 +15,8 @@ def create_backbone(variant: str, pretrained: bool = False, **settings) -> nn.Mo
 
     `settings` are that model's own. Raises `InputError` for a name that timm does not know.
     """
-    if not timm.is_model(variant):
-        raise InputError(f"timm has no model {variant!r}; try convnext_atto")
+    if not isinstance(variant, str) or not timm.is_model(variant):
+        raise InputError(f"timm has no model {shown(variant)}; try convnext_atto")
     return timm.create_model(variant, pretrained=pretrained, in_chans=1, num_classes=0, global_pool="", **settings)
 
 

@@ -69,6 +69,11 @@ class OccupancyField:
             return self._with_memory(lambda: self._network.surface_points(self._code, level).cpu().numpy())
 
     @property
+    def code(self):
+        """What the network's `encode` made of the films."""
+        return self._code
+
+    @property
     def warnings(self) -> list[str]:
         """What was done for want of memory, in sentences; empty where there was enough."""
         device, batch = self._chosen

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ..errors import InputError
-from ..files import parse_json
+from ..files import parse_json, reason
 from .systems import build, system_of
 
 _SCHEMA = "x2br-model-1"
@@ -110,16 +110,17 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> LoadedModel:
     """Load a network. Raises `InputError` as `read_header`, and where tensors do not fit the architecture."""
     header = read_header(path)
     try:
-        network = build(header["system"], header["architecture"])
-        expected = network.state_dict()
+        with torch.device("meta"):  # numbers in a header may be absurd: tensors without memory
+            expected = build(header["system"], header["architecture"]).state_dict()
         with safe_open(path, framework="pt") as stored:
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}
         shapes = {name: tuple(t.shape) for name, t in tensors.items()}
         if shapes != {name: tuple(t.shape) for name, t in expected.items()}:
             raise InputError(f"{path}: its tensors do not fit the architecture it names; get it again")
+        network = build(header["system"], header["architecture"])
         network.load_state_dict({name: value.to(expected[name].dtype) for name, value in tensors.items()})
     except InputError:
         raise
-    except (KeyError, TypeError, RuntimeError, ValueError, SafetensorError) as error:
-        raise InputError(f"{path} cannot be loaded ({error}); get it again") from None
+    except (KeyError, TypeError, AttributeError, RuntimeError, ValueError, SafetensorError) as error:
+        raise InputError(f"{path} cannot be loaded ({reason(error)}); get it again") from None
     return LoadedModel(network.to(device).eval(), header, file_sha256(path))

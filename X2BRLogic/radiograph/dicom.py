@@ -18,7 +18,7 @@ from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, p
 
 from ..dicom_series import quiet_pydicom
 from ..errors import InputError
-from ..files import reason
+from ..files import cut, reason, shown
 from ..intact import require_inflatable, require_sound_boxes
 from ..volume_io import quiet_itk
 from .film import Film, require_size, to_grey
@@ -47,7 +47,7 @@ def _read(path: Path, dataset: pydicom.Dataset) -> Film:
     modality = dataset.get("Modality") or "OT"
     if modality not in _MODALITIES:
         raise InputError(
-            f"{path} has the DICOM modality {modality}, not a radiograph's (CR, DX, RF, XA); "
+            f"{path} has the DICOM modality {cut(str(modality))}, not a radiograph's (CR, DX, RF, XA); "
             "make a radiograph of a CT with x2br drr"
         )
     if "PixelData" not in dataset:
@@ -149,7 +149,7 @@ def _spacing(dataset: pydicom.Dataset) -> tuple[float, float] | None:
 def _view(dataset: pydicom.Dataset, notes: list[str]) -> str | None:
     said = str(dataset.get("ViewPosition") or "").strip().upper()
     if said and said not in _VIEWS:
-        notes.append(f"its DICOM view position {said!r} is none of AP, PA, LL, RL")
+        notes.append(f"its DICOM view position {shown(said)} is none of AP, PA, LL, RL")
     return _VIEWS.get(said)
 
 

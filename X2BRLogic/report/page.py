@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import __version__
 from ..confidence import CONFIDENCE, ERROR
+from ..error_scale import ERROR_COLOURS, HIGHEST_ERROR_MM
 from ..errors import InputError
 from ..export.surfaces import WHOLE, colour_of
 from ..export.terminology import title
@@ -29,9 +30,6 @@ from .tables import GROUPS, Measured, measured
 from .uncertainty import CORRELATION_MM, DRAWS
 
 _ASSETS = Path(__file__).parent / "assets"
-#: Colours of expected errors from none to the highest of the scale: viridis, from yellow to violet.
-ERROR_COLOURS = ("#fde725", "#90d743", "#35b779", "#21918c", "#31688e", "#443983", "#440154")
-HIGHEST_ERROR_MM = 10.0
 _PREVIEW = 360
 
 

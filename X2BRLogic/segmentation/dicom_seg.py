@@ -8,7 +8,7 @@ import numpy as np
 
 from ..dicom_series import quiet_pydicom, read_header
 from ..errors import InputError
-from ..files import reason
+from ..files import cut, reason
 from ..volume import Volume
 from .schemes import label_of_code, label_of_name
 
@@ -26,7 +26,7 @@ def read_dicom_seg(path: Path) -> Volume:
     modality = read_header(path, ["Modality"]).get("Modality")
     if modality != "SEG":
         raise InputError(
-            f"{path} is no DICOM segmentation: its modality is {modality or 'not given'}; give the SEG object"
+            f"{path} is no DICOM segmentation: its modality is {cut(str(modality or 'not given'))}; give the SEG object"
         )
     try:
         import highdicom

@@ -113,9 +113,10 @@ def _from_numbers(path: Path, scheme: str) -> Volume:
 
 def renumbered(array: np.ndarray, numbers: dict[int, int | None]) -> np.ndarray:
     """A label map with other numbers, uint8; what has none becomes 0."""
-    table = np.zeros(max(int(array.max()), max(numbers)) + 1, dtype=np.uint8)
+    table = np.zeros(int(array.max()) + 1, dtype=np.uint8)
     for number, label in numbers.items():
-        table[number] = label or 0
+        if number < len(table):
+            table[number] = label or 0
     return table[array]
 
 
@@ -125,7 +126,7 @@ def _names_in_nifti(path: Path) -> dict[int, str]:
         header = stream.read(352)
         offset = int(np.clip(np.frombuffer(header[108:112], dtype="<f4")[0], 352, 2**20)) if len(header) == 352 else 352
         extension = stream.read(offset - 352).decode("utf-8", errors="replace")
-    found = re.findall(r'<Label Key="(\d+)"[^>]*>(?:<!\[CDATA\[)?([^<\]]+)', extension)
+    found = re.findall(r'<Label Key="(\d{1,9})"[^<>]*>(?:<!\[CDATA\[)?([^<\]]+)', extension)
     return {int(number): name for number, name in found}
 
 

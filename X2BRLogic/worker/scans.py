@@ -1,12 +1,13 @@
 """``python -m X2BRLogic.worker.scans FOLDER HOST``: a worker for CTs, which starts without PyTorch.
 
-It makes radiographs and data sets from them, and measures reconstructions against them.
+It makes radiographs and data sets from them, measures reconstructions against them, and writes these for others.
 """
 
 from __future__ import annotations
 
 from .dataset import build_dataset
 from .drr import drr
+from .handing_over import export, report
 from .measure import evaluate, reproject
 from .server import serve
 
@@ -21,4 +22,5 @@ def _prepare() -> dict:
 
 
 if __name__ == "__main__":
-    serve({"drr": drr, "dataset": build_dataset, "evaluate": evaluate, "reproject": reproject}, _prepare)
+    measures = {"evaluate": evaluate, "reproject": reproject}
+    serve({"drr": drr, "dataset": build_dataset, **measures, "report": report, "export": export}, _prepare)

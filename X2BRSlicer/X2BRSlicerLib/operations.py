@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -153,7 +153,7 @@ class Operations:
         """The bones from a radiograph against labels of a CT; see `X2BRSlicerLogic.evaluate`."""
         from X2BRLogic.worker.measure import Agreement, Evaluate
 
-        found = _bonesFrom(volumeNode)
+        found = bones.requiredMeshes(volumeNode)
         labels = scans.labelsFromNode(labelsNode)
 
         def show(value: Agreement) -> slicer.vtkMRMLTableNode:
@@ -172,7 +172,27 @@ class Operations:
         from X2BRLogic.worker.measure import Reproject
 
         film = filmNode or volumeNode
-        task = Reproject(_bonesFrom(volumeNode), radiographs.radiographFromVolume(film), radiographs.boxesOf(film))
+        task = Reproject(
+            bones.requiredMeshes(volumeNode), radiographs.radiographFromVolume(film), radiographs.boxesOf(film)
+        )
+        return Operation(self._worker("scans").submit(task), lambda value: value)
+
+    # --- files ----------------------------------------------------------------------------------------------------
+
+    def writeReport(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, path: str | Path) -> Operation:
+        """The report on a result as one HTML file; the value is its path."""
+        from X2BRLogic.worker.handing_over import WriteReport
+
+        task = WriteReport(bones.reconstructionFrom(volumeNode), Path(path))
+        return Operation(self._worker("scans").submit(task), lambda value: value)
+
+    def export(
+        self, volumeNode: slicer.vtkMRMLScalarVolumeNode, folder: str | Path, formats: Sequence[str]
+    ) -> Operation:
+        """The bones as files in a folder; the value is the folder."""
+        from X2BRLogic.worker.handing_over import Export
+
+        task = Export(bones.reconstructionFrom(volumeNode), Path(folder), formats)
         return Operation(self._worker("scans").submit(task), lambda value: value)
 
     # --- workers --------------------------------------------------------------------------------------------------
@@ -198,13 +218,6 @@ def _stillThere(node):
     if not slicer.mrmlScene.IsNodePresent(node):
         raise InputError("what it was made from has been removed from the scene meanwhile; nothing is shown")
     return node
-
-
-def _bonesFrom(volumeNode) -> Mapping:
-    found = bones.meshesOf(volumeNode)
-    if not found:
-        raise InputError(f"there is no result from {volumeNode.GetName()}; reconstruct first")
-    return found
 
 
 def _showDrrs(made: Sequence[Drr], ctNode) -> list[slicer.vtkMRMLScalarVolumeNode]:

@@ -86,6 +86,14 @@ class Scripting:
         """
         return self.operations.evaluate(radiographNode, labelsNode, protocols).wait(progress)
 
+    def writeReport(self, radiographNode, path, *, progress=None):
+        """Write the report on the result from a radiograph: one HTML file that needs no network; its path."""
+        return self.operations.writeReport(radiographNode, path).wait(progress)
+
+    def export(self, radiographNode, folder, formats, *, progress=None):
+        """Write the bones from a radiograph into a folder, in some of the formats of `X2BRLogic.export.FORMATS`."""
+        return self.operations.export(radiographNode, folder, formats).wait(progress)
+
     def reproject(self, radiographNode, filmNode=None, *, progress=None):
         """Lay the bones from a radiograph over it, or over another film: figures, and a picture as bytes of a PNG."""
         return self.operations.reproject(radiographNode, filmNode).wait(progress)

@@ -10,6 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from X2BRLogic import anatomy
+from X2BRLogic.errors import InputError
 
 from . import boxes, display, folders, radiographs
 from .meshes import meshFromModel, modelFromLines, modelFromMesh
@@ -75,6 +76,27 @@ def bonesOf(volumeNode: slicer.vtkMRMLNode) -> list[slicer.vtkMRMLModelNode]:
 def meshesOf(volumeNode: slicer.vtkMRMLNode) -> dict[str, trimesh.Trimesh]:
     """The same as meshes in world RAS mm, by name of the bone."""
     return {model.GetAttribute(BONE_ATTRIBUTE): meshFromModel(model) for model in bonesOf(volumeNode)}
+
+
+def requiredMeshes(volumeNode: slicer.vtkMRMLNode) -> dict[str, trimesh.Trimesh]:
+    """`meshesOf`, of which there must be some. Raises `InputError`."""
+    found = meshesOf(volumeNode)
+    if not found:
+        raise InputError(f"there is no result from {volumeNode.GetName()}; reconstruct first")
+    return found
+
+
+def reconstructionFrom(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Reconstruction:
+    """The result from a radiograph, as the core has it. Raises `InputError` where there is none."""
+    import trimesh
+
+    from X2BRLogic.reconstruction import Reconstruction
+
+    found = requiredMeshes(volumeNode)
+    named = found if groupsOf(volumeNode) else {}
+    whole = trimesh.util.concatenate(list(found.values()))
+    film, boxed = radiographs.radiographFromVolume(volumeNode), tuple(radiographs.boxesOf(volumeNode))
+    return Reconstruction(film, whole, named, boxed, summaryOf(volumeNode))
 
 
 def groupsOf(volumeNode: slicer.vtkMRMLNode) -> set[str]:

@@ -9,6 +9,8 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
+from X2BRLogic.error_scale import ERROR_COLOURS, HIGHEST_ERROR_MM
+
 from . import radiographs
 
 if TYPE_CHECKING:
@@ -17,10 +19,11 @@ if TYPE_CHECKING:
 #: The slice view for the film. Green is the coronal one, in which a frontal film lies.
 FILM_VIEW = "Green"
 #: Values that vertices carry, and the range of their colours.
-CONFIDENCE, DISTANCE = "confidence", "distance_mm"
-_RANGES = {CONFIDENCE: (0.0, 1.0), DISTANCE: (0.0, 20.0)}
-_COLOURS = {CONFIDENCE: "vtkMRMLColorTableNodeFileViridis.txt", DISTANCE: "vtkMRMLColorTableNodeFilePlasma.txt"}
-_FALLBACK_COLOURS = "vtkMRMLColorTableNodeIron"
+ERROR, DISTANCE = "expected_error_mm", "distance_mm"
+_RANGES = {ERROR: (0.0, HIGHEST_ERROR_MM), DISTANCE: (0.0, 20.0)}
+_TITLES = {ERROR: lambda: _("Expected error, mm"), DISTANCE: lambda: _("Distance, mm")}
+_DISTANCE_COLOURS, _FALLBACK_COLOURS = "vtkMRMLColorTableNodeFilePlasma.txt", "vtkMRMLColorTableNodeIron"
+_ERROR_TABLE, _STEPS = "X2BRExpectedError", 256
 _LEGEND_POINTS = 12
 #: Part of the view's width and height.
 _LEGEND_SIZE = (0.1, 0.4)
@@ -100,7 +103,7 @@ def setVisible(nodes: Iterable[slicer.vtkMRMLDisplayableNode], visible: bool) ->
 
 
 def colourBy(modelNodes: Iterable[slicer.vtkMRMLModelNode], values: str = "") -> None:
-    """Colour models by a value of their vertices, `CONFIDENCE` or `DISTANCE`, with a scalar bar; else as bones."""
+    """Colour models by a value of their vertices, `ERROR` or `DISTANCE`, with a scalar bar; else as bones."""
     legendShown = False
     for node in modelNodes:
         look = node.GetDisplayNode()
@@ -132,18 +135,38 @@ def _setLegend(modelNode, values: str) -> None:
             slicer.mrmlScene.RemoveNode(legend)
         return
     legend = legend or logic.AddDefaultColorLegendDisplayNode(modelNode)
-    legend.SetTitleText(_("Confidence") if values == CONFIDENCE else _("Distance, mm"))
-    legend.SetLabelFormat("%.1f" if values == CONFIDENCE else "%.0f")
+    legend.SetTitleText(_TITLES[values]())
+    legend.SetLabelFormat("%.0f")
     legend.SetSize(*_LEGEND_SIZE)
-    legend.SetNumberOfLabels(6 if values == CONFIDENCE else 5)
+    legend.SetNumberOfLabels(6 if values == ERROR else 5)
     legend.GetTitleTextProperty().SetFontSize(_LEGEND_POINTS)
     legend.GetLabelTextProperty().SetFontSize(_LEGEND_POINTS)
     legend.SetVisibility(True)
 
 
 def _colours(values: str) -> str:
-    wanted = _COLOURS[values]
-    return wanted if slicer.mrmlScene.GetNodeByID(wanted) else _FALLBACK_COLOURS
+    """The node of the colours, by ID."""
+    if values == ERROR:
+        return _errorColours().GetID()
+    return _DISTANCE_COLOURS if slicer.mrmlScene.GetNodeByID(_DISTANCE_COLOURS) else _FALLBACK_COLOURS
+
+
+def _errorColours() -> slicer.vtkMRMLColorTableNode:
+    """The scale of the report as a table of colours, which the scene has once and keeps when it is saved."""
+    known = slicer.mrmlScene.GetSingletonNode(_ERROR_TABLE, "vtkMRMLColorTableNode")
+    if known:
+        return known
+    table = slicer.vtkMRMLColorTableNode()
+    table.SetName("X2BR expected error")
+    table.SetSingletonTag(_ERROR_TABLE)
+    table.SetTypeToUser()
+    table.SetHideFromEditors(True)
+    table.SetNumberOfColors(_STEPS)
+    stops = np.array([[int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)] for colour in ERROR_COLOURS])
+    for step, place in enumerate(np.linspace(0.0, len(stops) - 1.0, _STEPS)):
+        shade = [float(np.interp(place, np.arange(len(stops)), stops[:, channel])) for channel in range(3)]
+        table.SetColor(step, f"{step}", *shade, 1.0)
+    return slicer.mrmlScene.AddNode(table)
 
 
 def _boundsOf(modelNodes) -> np.ndarray | None:

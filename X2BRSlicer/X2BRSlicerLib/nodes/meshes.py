@@ -56,7 +56,10 @@ def colourLines(modelNode: slicer.vtkMRMLModelNode, colours: np.ndarray) -> None
 
 
 def meshFromModel(modelNode: slicer.vtkMRMLModelNode) -> trimesh.Trimesh:
-    """A model of triangles as a mesh in world RAS mm. Raises `InputError` for a model of anything else."""
+    """A model of triangles as a mesh in world RAS mm, with the numbers of its vertices.
+
+    Raises `InputError` for a model of anything else.
+    """
     import trimesh
 
     polyData = modelNode.GetPolyData()
@@ -72,7 +75,17 @@ def meshFromModel(modelNode: slicer.vtkMRMLModelNode) -> trimesh.Trimesh:
         matrix = slicer.util.arrayFromVTKMatrix(matrix)
         points = points @ matrix[:3, :3].T + matrix[:3, 3]
     faces = vtk_to_numpy(polygons.GetConnectivityArray()).reshape(-1, 3)
-    return trimesh.Trimesh(points, faces, process=False)
+    return trimesh.Trimesh(points, faces, vertex_attributes=_carried(polyData), process=False)
+
+
+def _carried(polyData: vtk.vtkPolyData) -> dict[str, np.ndarray]:
+    """The numbers of each vertex, by name."""
+    arrays = (polyData.GetPointData().GetArray(number) for number in range(polyData.GetPointData().GetNumberOfArrays()))
+    return {
+        array.GetName(): vtk_to_numpy(array)
+        for array in arrays
+        if array.GetNumberOfComponents() == 1 and array.GetName()
+    }
 
 
 def setPointValues(modelNode: slicer.vtkMRMLModelNode, name: str, values: np.ndarray) -> None:

@@ -35,6 +35,8 @@ _STAGES = {
     "distances": lambda: _("Measuring distances"),
     "reprojection": lambda: _("Laying the bones over the film"),
     "picture": lambda: _("Drawing"),
+    "report": lambda: _("Writing the report"),
+    "export": lambda: _("Exporting"),
     "done": lambda: _("Done"),
 }
 

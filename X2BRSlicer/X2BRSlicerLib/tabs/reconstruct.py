@@ -19,9 +19,11 @@ from .tab import Tab, knownOrAssumed, quietly
 def methodNote(method: str) -> str:
     """What a method is for, in one line."""
     notes = {
-        "x2b_aligned": _("All bones as one mesh; every rib stays where the film shows it. The usual choice."),
+        "x2b_aligned": _(
+            "Every bone by name, each rib where the film shows it, with its expected error. The usual choice."
+        ),
         "x2b": _("The X2BR paper's network: all bones as one mesh, from the film as a whole. For comparison."),
-        X2BR: _("Every bone by name, with its confidence: a skeleton laid onto the mesh. Takes longer; boxes help."),
+        X2BR: _("A whole skeleton laid onto the paper's mesh: bones by name, complete. Takes longer; boxes help."),
     }
     return notes.get(method, _("An installed model; its card is on the tab Models."))
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import qt
 from slicer.i18n import tr as _
 
 from ..labels import tell
@@ -9,7 +12,20 @@ from ..nodes import bones, boxes, display, folders, radiographs
 from .tab import quietly
 
 #: Order of the entries of the box that says what colours tell.
-_COLOURS = ("", display.CONFIDENCE, display.DISTANCE)
+_COLOURS = ("", display.ERROR, display.DISTANCE)
+#: Formats to export to, and what the user reads for them.
+_FORMATS = {
+    "stl": lambda: _("STL, a file a bone"),
+    "ply": lambda: _("PLY, a file a bone"),
+    "obj": lambda: _("OBJ with colours"),
+    "vtp": lambda: _("VTP with names"),
+    "nrrd": lambda: _("NRRD label map"),
+    "nifti": lambda: _("NIfTI label map"),
+    "dicomseg": lambda: _("DICOM SEG"),
+    "segnrrd": lambda: _("Slicer's seg.nrrd"),
+}
+#: Those that need bones by name.
+_OF_NAMED = ("nrrd", "nifti", "dicomseg", "segnrrd")
 
 
 class Result:
@@ -29,8 +45,10 @@ class Result:
             "sternum": ui.sternumBox,
             "cartilages": ui.cartilagesBox,
         }
-        for text in (_("as bones"), _("by confidence"), _("by distance from the CT")):
+        for text in (_("as bones"), _("by expected error"), _("by distance from the CT")):
             ui.colourBox.addItem(text)
+        for title in _FORMATS.values():
+            ui.formatBox.addItem(title())
         for box in (*self._groups.values(), ui.outlinesBox, ui.boxesBox):
             box.toggled.connect(self.onVisibilityChanged)
         ui.opacitySlider.valueChanged.connect(self.onOpacityChanged)
@@ -38,6 +56,9 @@ class Result:
         ui.cameraButton.clicked.connect(self.onCamera)
         ui.segmentationButton.clicked.connect(self.onSegmentation)
         ui.deleteButton.clicked.connect(self.onDelete)
+        ui.reportButton.clicked.connect(self.onReport)
+        ui.formatBox.currentIndexChanged.connect(self.update)
+        ui.exportButton.clicked.connect(self.onExport)
 
     def update(self) -> None:
         """Show what the scene shows."""
@@ -50,7 +71,9 @@ class Result:
         tell(ui.resultNote, none or self._about(bones.summaryOf(node)))
         for group, box in self._groups.items():
             inGroup = [model for model in models if model.GetAttribute(bones.GROUP_ATTRIBUTE) == group]
-            self._showState(box, inGroup, none or _("The method x2br gives bones by name; this result is one mesh."))
+            self._showState(
+                box, inGroup, none or _("This result is one mesh; the method x2b_aligned gives bones by name.")
+            )
             box.visible = bool(groups) or not models
         ui.bonesLabel.visible = bool(groups) or not models
         self._showState(ui.outlinesBox, drawn, none)
@@ -62,6 +85,10 @@ class Result:
             ui.colourBox.currentIndex = _COLOURS.index(by) if by in _COLOURS else 0
         ui.opacitySlider.enabled = bool(models)
         self._tab.allow(ui.colourBox, none, _("What the colours of the bones tell."))
+        busy = _("Wait for the end, or cancel what is under way.") if self._tab.course.busy else ""
+        unnamed = "" if groups or self._format not in _OF_NAMED else _("This result is one mesh without names.")
+        self._tab.allow(ui.reportButton, none or busy, _("Write a report to hand over, and open it in the browser."))
+        self._tab.allow(ui.exportButton, none or busy or unnamed, _("Write the bones as files for other programs."))
         for button, purpose in (
             (ui.cameraButton, _("Turn the 3D view to the bones as the source sees them, before the film.")),
             (ui.segmentationButton, _("Make one segmentation of the bones, with terminology.")),
@@ -104,7 +131,7 @@ class Result:
         display.colourBy(models, values)
         if values and not display.colouredBy(models):
             lacks = {
-                display.CONFIDENCE: _("This result has no confidence; the method x2br gives one."),
+                display.ERROR: _("This result has no expected errors; the method x2b_aligned gives them."),
                 display.DISTANCE: _("Measure the result against a CT first, on the tab Check."),
             }
             self._tab.course.say(lacks[values])
@@ -119,6 +146,40 @@ class Result:
         """Make a segmentation of the result."""
         made = bones.showSegmentation(self._tab.radiographNode)
         self._tab.course.say(_("{name} is in the result's folder.").format(name=made.GetName()))
+
+    def onReport(self) -> None:
+        """Write the report where the user wants it, and open it."""
+        node = self._tab.radiographNode
+        title, kinds = _("Save the report"), _("Web pages") + " (*.html)"
+        path = qt.QFileDialog.getSaveFileName(self._tab.widget, title, f"{node.GetName()}.html", kinds)
+        if path:
+            path = Path(path) if Path(path).suffix else Path(f"{path}.html")
+            operations = self._tab.logic.operations
+            self._tab.course.start(
+                lambda: operations.writeReport(node, path), self._reported, _("The report was not written:")
+            )
+
+    def _reported(self, path: Path) -> str:
+        opened = qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(path)))
+        told = _("The report is in {path}.").format(path=path)
+        return told if opened else told + " " + _("Open it in a web browser.")
+
+    @property
+    def _format(self) -> str:
+        return list(_FORMATS)[max(self._ui.formatBox.currentIndex, 0)]
+
+    def onExport(self) -> None:
+        """Write the bones into a folder of the user's."""
+        node, wanted = self._tab.radiographNode, self._format
+        folder = qt.QFileDialog.getExistingDirectory(self._tab.widget, _("Export the bones into a folder"))
+        if folder:
+            operations = self._tab.logic.operations
+            self._tab.course.start(
+                lambda: operations.export(node, folder, [wanted]), self._exported, _("Nothing was exported:")
+            )
+
+    def _exported(self, folder: Path) -> str:
+        return _("The bones are in {folder}.").format(folder=folder)
 
     def onDelete(self) -> None:
         """Remove the result."""
