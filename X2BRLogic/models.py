@@ -53,6 +53,11 @@ def names() -> tuple[str, ...]:
     return (*found, X2BR) if DEFAULT_METHOD in found else found
 
 
+def fields() -> tuple[str, ...]:
+    """The installed models that know an occupancy field, of which their mesh is the isosurface."""
+    return tuple(method for method in installed() if method != DUAL_FACES)
+
+
 def weights_of(method: str) -> Path:
     """The weights file of a method, for `X2BR` the default model's. Raises `InputError` where it is not installed."""
     path = resources() / "Models" / f"{DEFAULT_METHOD if method == X2BR else method}.safetensors"

@@ -82,8 +82,8 @@ class Reconstructor:
     """Holds a loaded model and reconstructs as many radiographs as it is given.
 
     Args:
-        method: name of an installed model, ``x2b``, ``x2b_aligned`` or ``3ddx``; or ``x2br``: named bones, the skeleton template
-            laid onto the mesh of a model.
+        method: name of an installed model, ``x2b``, ``x2b_aligned`` or ``3ddx``; or ``x2br``: named bones, the skeleton
+            template laid onto the mesh of a model.
         device: ``auto``, ``cpu`` or ``cuda``.
         weights: a weights file instead of the installed one; it says which method it is for.
             For ``x2br`` the weights of the model that makes the mesh.

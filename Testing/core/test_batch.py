@@ -235,7 +235,7 @@ def test_what_counts_as_a_film(tmp_path):
         (folder / name).write_bytes(bytes(128) + b"DICM")
     for name in ("geometry.json", "list.csv", "README"):
         (folder / name).write_text("x")
-    for name in ("bones.ply", "preview.png", "summary.json"):  # an earlier run wrote there
+    for name in ("bones.ply", "preview.png", "radiograph.png", "summary.json"):  # an earlier run wrote there
         (folder / "earlier" / "b.PNG").mkdir(parents=True, exist_ok=True)
         (folder / "earlier" / "b.PNG" / name).write_bytes(b"x")
     expected = ["IM0001", "a.jpeg", "b.PNG", "e.dcm", "sub/c.tiff", "sub/deep/d.nrrd"]

@@ -18,7 +18,7 @@ from analytic_fields import (
 )
 
 from X2BRLogic.errors import InputError
-from X2BRLogic.models import installed, resources, weights_of
+from X2BRLogic.models import fields, resources, weights_of
 from X2BRLogic.networks import OccupancyField, load_model
 from X2BRLogic.radiograph import network_image, read_radiograph
 from X2BRLogic.surface import drop_specks, extract, mise
@@ -90,7 +90,7 @@ def test_seeds_in_the_air_change_nothing_but_the_count():
 
 
 @pytest.mark.weights
-@pytest.mark.parametrize("system", installed())
+@pytest.mark.parametrize("system", fields())
 def test_a_real_reconstruction_is_that_of_a_dense_evaluation(system):
     """At most 12 % of the points, and the same bones. The aligned network seeds what it knows: not a speck is lost."""
     radiograph = read_radiograph(resources() / "SampleData" / "chest_ap.png")

@@ -10,7 +10,7 @@ import pytest
 import torch
 import trimesh
 
-from X2BRLogic.models import installed, resources
+from X2BRLogic.models import fields, resources
 from X2BRLogic.pipeline import FACES, Reconstructor
 from X2BRLogic.radiograph import read_radiograph
 from X2BRLogic.surface import is_manifold, self_intersections
@@ -23,7 +23,7 @@ def film():
     return read_radiograph(resources() / "SampleData" / "chest_ap.png")
 
 
-@pytest.fixture(scope="module", params=installed())
+@pytest.fixture(scope="module", params=fields())
 def reconstructor(request):
     return Reconstructor(request.param, device="cpu")
 

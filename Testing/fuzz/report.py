@@ -142,10 +142,7 @@ def _as_markdown(rows: list[dict], tested: list[tuple[str, Counter]]) -> str:
     for told, ended in tested:
         counts = f"{ended.total()} | {ended['passed']} | {ended['failed']} | {ended['skipped']}"
         lines.append(f"| {told} | {counts} |")
-    guided = _guided()
-    if guided:
-        lines += ["", *guided]
-    lines += ["", (_HERE / "found.md").read_text(encoding="utf-8").rstrip()]
+    lines += ["", *_guided(), "", (_HERE / "found.md").read_text(encoding="utf-8").rstrip()]
     return "\n".join(lines) + "\n"
 
 
@@ -153,7 +150,7 @@ def _guided() -> list[str]:
     """What `guided` has left: runs that follow coverage."""
     file = ROOT / "out" / "fuzz" / "guided.json"
     if not file.is_file():
-        return []
+        return ["Runs guided by coverage (atheris; `python -m Testing.fuzz.guided`) were not made for this page."]
     lines = [
         "Guided by coverage (atheris, libFuzzer; `python -m Testing.fuzz.guided`), from the same whole files:",
         "",

@@ -30,7 +30,7 @@ def test_the_report_is_written_and_opened(a_result, places, opened, tmp_path):
     places.append(tmp_path / "for the ward")
     a_result.click(a_result.reconstruct.reportButton)
     assert a_result.reconstruct.cancelButton.isEnabled()  # a worker writes it
-    a_result.wait(a_result.idle)
+    a_result.wait(a_result.idle, 120)
     report = tmp_path / "for the ward.html"
     assert opened == [str(report)] and str(report) in a_result.status[0]
     page = report.read_text(encoding="utf-8")
@@ -44,7 +44,7 @@ def test_an_export_lies_where_the_bones_are(a_result, places, tmp_path):
     places.append(tmp_path / "out")
     a_result.choose(ui.formatBox, "PLY, a file a bone")
     a_result.click(ui.exportButton)
-    a_result.wait(a_result.idle)
+    a_result.wait(a_result.idle, 120)
     assert str(tmp_path / "out") in a_result.status[0]
     names = {path.stem for path in (tmp_path / "out" / "ply").iterdir()}
     assert names == {"rib_left_3", "rib_right_3", "sternum", "vertebra_T4"}
@@ -65,7 +65,7 @@ def test_every_format_can_be_chosen(a_result, places, tmp_path):
         places.append(tmp_path / kind)
         a_result.choose(ui.formatBox, title())
         a_result.click(ui.exportButton)
-        a_result.wait(a_result.idle)
+        a_result.wait(a_result.idle, 120)
         assert "The bones are in" in a_result.status[0]
         assert all((tmp_path / kind / name).exists() for name in FORMATS[kind].files)
 
@@ -87,18 +87,18 @@ def test_one_mesh_has_a_report_and_surfaces_but_no_labels(an_opened_film, places
     user, ui = an_opened_film, an_opened_film.reconstruct
     user.choose(ui.methodBox, "x2b")
     user.click(ui.reconstructButton)
-    user.wait(user.idle)
+    user.wait(user.idle, 120)
     user.choose(ui.formatBox, "DICOM SEG")
     user.see(0.02)
     assert not ui.exportButton.isEnabled() and "without names" in ui.exportButton.toolTip
     places.append(tmp_path / "r.html")
     user.click(ui.reportButton)
-    user.wait(user.idle)
+    user.wait(user.idle, 120)
     assert opened == [str(tmp_path / "r.html")]
 
 
 def test_a_place_that_takes_no_file_is_told(a_result, places, opened, tmp_path):
     places.append(tmp_path / "nowhere" / "r.html")
     a_result.click(a_result.reconstruct.reportButton)
-    a_result.wait(a_result.idle)
+    a_result.wait(a_result.idle, 120)
     assert "The report was not written:" in a_result.status[0] and "folder" in a_result.status[0] and not opened

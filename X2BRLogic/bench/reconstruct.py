@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ..errors import InputError
-from ..models import installed, resources
+from ..models import fields, installed, resources
 from ..networks import TAU, OccupancyField, load_model
 from ..networks.cores import each_on_a_core
 from ..pipeline import FACES, SPECK_MM3, Reconstructor
@@ -52,7 +52,7 @@ def run(file: Path | None, repeats: int, quick: bool, progress: Progress) -> dic
     """
     file = file or sample_radiograph()
     radiograph = read_radiograph(file)
-    methods = list(installed())
+    methods = list(fields())
     if not methods:
         raise InputError("no model is installed; see x2br models")
     resolutions = [64] if quick else [128, 256]

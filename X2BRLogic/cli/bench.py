@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from . import (
+    bench_3ddx,
     bench_confidence,
     bench_detection,
     bench_films,
@@ -32,6 +33,7 @@ def add_to(subparsers) -> None:
     group = subparsers.add_parser("bench", help="Measure speed against peers, and accuracy.").add_subparsers(
         dest="action", metavar="ACTION", required=True
     )
+    bench_3ddx.add_to(group)
     bench_confidence.add_to(group)
     bench_detection.add_to(group)
     bench_films.add_to(group)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .arguments import add_command, require, say
+from .arguments import add_command, count, require, say
 
 _BUILD = """\
   x2br template build subjects --out template
   x2br template build subjects --exclude patient_7 --exclude patient_9 --out template"""
+_SHAPES = """\
+  x2br template shapes subjects --out thorax.safetensors
+  x2br template shapes subjects --exclude patient_7 --virtual 20 --out thorax.safetensors"""
 _SHOW = """\
   x2br template show
   x2br template show my_meshes --picture bones.png
@@ -28,6 +31,14 @@ def add_to(subparsers) -> None:
     build.add_argument("--out", type=Path, required=True, metavar="DIR", help="for template.glb and template.json")
     build.add_argument("--exclude", action="append", default=[], metavar="NAME", help="leave one out; may be repeated")
 
+    shapes = add_command(
+        group, "shapes", _shapes, _tell_shapes, "Make a shape model: how labelled people's bones vary.", _SHAPES
+    )
+    shapes.add_argument("subjects", type=Path, metavar="SUBJECTS", help="a folder for each: ct.nii.gz, bones.nii.gz")
+    shapes.add_argument("--out", type=Path, required=True, metavar="FILE", help="a .safetensors file")
+    shapes.add_argument("--exclude", action="append", default=[], metavar="NAME", help="leave one out; may be repeated")
+    shapes.add_argument("--virtual", type=count, default=12, metavar="N", help="patients made of each; default 12")
+
     show = add_command(group, "show", _show, _tell_shown, "List the bones of a template, or of one's own.", _SHOW)
     show.add_argument(
         "path", type=Path, nargs="?", metavar="PATH", help="folder of STL files, template, SKEL model; default: ours"
@@ -44,6 +55,18 @@ def _build(options: argparse.Namespace) -> dict:
     skeleton = build_template(require(options.subjects), exclude=options.exclude, say=say)
     save_skeleton(skeleton, options.out)
     return {"out": str(options.out)} | _facts(skeleton)
+
+
+def _shapes(options: argparse.Namespace) -> dict:
+    from ..shape_model.building import learn_cage
+
+    cage = learn_cage(require(options.subjects), exclude=options.exclude, virtual=options.virtual, say=say)
+    cage.save(options.out)
+    return {"out": str(options.out), "modes": len(cage.whole.modes), **cage.facts}
+
+
+def _tell_shapes(result: dict) -> str:
+    return f"{result['modes']} modes of {result['shapes']} shapes: {result['out']}"
 
 
 def _show(options: argparse.Namespace) -> dict:

@@ -26,11 +26,14 @@ def solid(bone: BoneMaps, geometry: XRayGeometry) -> trimesh.Trimesh:
     """The closed mesh, RAS mm, of a bone that is seen by a ray at least."""
     box = tuple(slice(max(side.start - 2, 0), side.stop + 2) for side in ndimage.find_objects(bone.seen.astype(int))[0])
     margin, front, back = (_finer(part[box].astype(np.float32)) for part in (bone.margin, bone.front, bone.back))
-    border = _signed_distance(margin >= 0) * (CUBE_EDGE_MM / (_FINER * len(bone.margin)))
+    inside = margin >= 0
+    if not inside.any():  # so thin that nothing is left between its rays and those beside it
+        inside = _finer(bone.seen[box].astype(np.float32)) > 0.5
+    border = _signed_distance(inside) * (CUBE_EDGE_MM / (_FINER * len(bone.margin)))
     low, high = back.min() * CUBE_EDGE_MM - 2 * _STEP_MM, front.max() * CUBE_EDGE_MM + 2 * _STEP_MM
     y = np.arange(low, high, _STEP_MM, dtype=np.float32)[:, None]
-    inside = np.minimum(front[:, None] * CUBE_EDGE_MM - y, y - back[:, None] * CUBE_EDGE_MM)
-    values = np.minimum(inside, border[:, None])  # (rows, depths, columns)
+    between = np.minimum(front[:, None] * CUBE_EDGE_MM - y, y - back[:, None] * CUBE_EDGE_MM)
+    values = np.minimum(between, border[:, None])  # (rows, depths, columns)
     vertices, faces = isosurface(values.transpose(2, 1, 0)[::-1, :, ::-1].copy(), 0.0)
     rows, columns = (_FINER * n for n in bone.margin.shape)
     x = 0.5 - (_FINER * box[1].start + len(values[0, 0]) - 1 - vertices[:, 0] + 0.5) / columns
@@ -46,6 +49,7 @@ def _finer(values: np.ndarray) -> np.ndarray:
 
 
 def _signed_distance(mask: np.ndarray) -> np.ndarray:
-    """Cells to the border, positive inside; smoothed, so that it shows no steps."""
+    """Cells to the border, positive inside; smoothed, so that it shows no steps, as far as nothing thin is lost."""
     distance = ndimage.distance_transform_edt(mask) - ndimage.distance_transform_edt(~mask)
-    return ndimage.gaussian_filter(distance - np.sign(distance) * 0.5, 0.7).astype(np.float32)
+    smooth = ndimage.gaussian_filter(distance - np.sign(distance) * 0.5, 0.7)
+    return np.where(mask, np.maximum(smooth, 0.1), smooth).astype(np.float32)

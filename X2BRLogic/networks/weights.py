@@ -121,6 +121,6 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> LoadedModel:
         network.load_state_dict({name: value.to(expected[name].dtype) for name, value in tensors.items()})
     except InputError:
         raise
-    except (KeyError, TypeError, AttributeError, RuntimeError, ValueError, SafetensorError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError, RuntimeError, ValueError, SafetensorError) as error:
         raise InputError(f"{path} cannot be loaded ({reason(error)}); get it again") from None
     return LoadedModel(network.to(device).eval(), header, file_sha256(path))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import trimesh
 from .. import __version__
 from ..anatomy import BY_LABEL, THORAX
 from ..dataset.person import draw_patient, prepare
-from ..dataset.subject import find_subjects, read_subject
+from ..dataset.subject import Subject, find_subjects, read_subject
 from ..errors import InputError
 from ..surface import simplify
 from ..template import load_template
@@ -60,11 +60,13 @@ def learn_cage(
     found = completed(mean, faces, [_pose(bones, sample) for sample in samples], samples, say)
     people = []
     for n, sample in enumerate(samples[::2]):
-        bones = _both_sides(found[2 * n][0], found[2 * n + 1][0], names)
-        variants = [bones, *_virtual(read_subject(Path(folder) / sample.name), bones, virtual, seed)]
-        people.append([side for one in variants for side in (one, _mirrored(one))])
+        own, image = found[2 * n][0], found[2 * n + 1][0]
+        # A midline bone's vertices are found anew in the mirror: its left ones would not correspond to right ones.
+        sides = [_both_sides(own, image, names), _both_sides(image, own, names)]
+        variants = _virtual(read_subject(Path(folder) / sample.name), sides, virtual, seed)
+        people.append([*sides, *variants])
         say(f"{sample.name}: {len(people[-1])} shapes")
-    faces |= {mirrored_name(name): triangles[:, ::-1] for name, triangles in faces.items()}
+    faces = {mirrored_name(name): triangles[:, ::-1] for name, triangles in faces.items()} | faces
     everybody = [shape for shapes in people for shape in shapes]
     facts = {
         "built_with": f"X2BR {__version__}",
@@ -100,19 +102,18 @@ def _both_sides(half: Shapes, image: Shapes, names: list[str]) -> Shapes:
     return {name: half[name] if name in half else image[mirrored_name(name)] * _MIRROR for name in names}
 
 
-def _mirrored(bones: Shapes) -> Shapes:
-    return {name: bones[mirrored_name(name)] * _MIRROR for name in bones}
-
-
-def _virtual(subject, bones: Shapes, count: int, seed: int):
-    """The bones of so many virtual patients of a person."""
+def _virtual(subject: Subject, sides: list[Shapes], count: int, seed: int) -> Iterator[Shapes]:
+    """The bones of so many virtual patients of a person, given as they are and in the mirror, and so for each."""
     person = prepare(subject)
-    together = _joined(bones, list(bones))
     for number in range(count):
         rng = np.random.default_rng((seed, number, zlib.crc32(subject.name.encode())))
-        moved = draw_patient(person, rng).deformation.to_patient(together)
-        if np.isfinite(moved).all():  # else a bone lies where the deformation does not reach
-            yield dict(zip(bones, np.split(moved, np.cumsum([len(b) for b in bones.values()])[:-1]), strict=True))
+        deformation = draw_patient(person, rng).deformation
+        for bones, flip in zip(sides, (np.ones(3), _MIRROR), strict=True):
+            moved = {name: deformation.to_patient(vertices * flip) * flip for name, vertices in bones.items()}
+            if all(
+                np.isfinite(vertices).all() for vertices in moved.values()
+            ):  # else the deformation does not reach it
+                yield moved
 
 
 def _joined(shapes: Shapes, names: list[str]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Is a shape model a good one? Compactness, generalisation and specificity.
 
-Source: Davies, Learning Shape: Optimal Models for Analysing Natural Variability (thesis, 2002); Styner et al., Evaluation
-of 3D Correspondence Methods for Model Building (IPMI 2003).
+Source: Davies, Learning Shape: Optimal Models for Analysing Natural Variability (thesis, 2002); Styner et al.,
+Evaluation of 3D Correspondence Methods for Model Building (IPMI 2003).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def generalisation(people: list[np.ndarray], most: int) -> list[float]:
     return np.mean(errors, axis=0).tolist()
 
 
-def specificity(model: LinearModel, samples: np.ndarray, draws: int = 50, seed: int = 0) -> list[float]:
+def specificity(model: LinearModel, samples: np.ndarray, draws: int = 20, seed: int = 0) -> list[float]:
     """How far shapes drawn from the model are from the nearest of the people, mm; with 1, 2, ... modes.
 
     Args:
