@@ -39,7 +39,7 @@ class Reconstruction:
     Attributes:
         radiograph: what it was made from.
         mesh: the surface of all bones, closed, RAS mm.
-        bones: named bones, closed meshes in RAS mm, for ``x2br`` and ``x2b_aligned``; empty for the others. Each vertex
+        bones: named bones, closed meshes in RAS mm, for ``x2br``, ``x2b_aligned`` and ``3ddx``; else empty. Each vertex
             has ``expected_error_mm`` and ``confidence`` among the mesh's `vertex_attributes` where these are known.
         boxes: of bones in the radiograph that were used.
         summary: JSON-ready provenance: input, geometry, model, seconds, counts, warnings.

@@ -16,6 +16,7 @@ from X2BRLogic.pipeline import Reconstructor
 from X2BRLogic.radiograph import radiograph_from_array, read_radiograph
 from X2BRLogic.results import read_result
 
+pytestmark = pytest.mark.weights
 FILM = resources() / "SampleData" / "chest_ap.png"
 
 
@@ -97,13 +98,14 @@ def test_bad_weights_end_in_one_line(tmp_path, capsys):
 def test_the_page_tells_means_by_set_and_method(tmp_path):
     row = {"set": "left out", "name": "a", "method": "3ddx", "seconds": 1.0, "asd_mm": 4.0, "scale_percent": -2.0}
     curves = {"compactness": [0.6, 1.0], "generalisation_mm": [9.0, 5.0, 4.0], "specificity_mm": [3.0, 3.5]}
-    result = {
-        "machine": {"processor": "one"}, "load_before": 0.5, "held_out": "a", "curves": curves,
-        "rows": [row, row | {"name": "b", "set": "virtual"}, row | {"name": "c", "set": "virtual", "asd_mm": 6.0}],
-    }  # fmt: skip
+    rows = [row, row | {"method": "3ddx, completed", "asd_mm": 3.0}]
+    rows += [row | {"name": name, "set": "virtual", "asd_mm": asd} for name, asd in (("b", 4.0), ("c", 6.0))]
+    machine = {"processor": "one"}
+    result = {"machine": machine, "load_before": 0.5, "held_out": "a", "curves": curves, "rows": rows}
     page = as_markdown(result)
     assert "| 3ddx | 5.00 | – | – | 2.0 |" in page and "2 virtual patient(s)" in page
+    assert "completion by the shape model: ASD from 4.00 to 3.00 mm (-25 %)" in page
     assert "| 2 | 1.00 | 4.00 | 3.50 |" in page
     written = write(result, tmp_path / "page")
     assert sorted(written) == ["3ddx.csv", "3ddx.md", "3ddx.png"]
-    assert (tmp_path / "page" / "3ddx.csv").read_text().count("\n") == 4
+    assert (tmp_path / "page" / "3ddx.csv").read_text().count("\n") == 5

@@ -130,7 +130,8 @@ def test_the_table_ranks_by_distance_and_tests_neighbours():
 
 def test_who_met_one_person_is_not_compared_over_five():
     def real(system, people):
-        return [row | {"set": "real", "name": f"person {n}"} for n, row in zip(people, rows_of(system, people), strict=True)]
+        rows = zip(people, rows_of(system, people), strict=True)
+        return [row | {"set": "real", "name": f"person {n}"} for n, row in rows]
 
     rows = real("wide", [1, 2, 3]) + real("narrow", [3]) + real(NO_EVIDENCE, [1, 2, 3])
     one, other = markdown(rows, {}).split("Leave one person out")

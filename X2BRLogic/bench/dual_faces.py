@@ -26,7 +26,8 @@ Progress = Callable[[str], None]
 
 #: Samples by which the size and the place of a surface are told.
 _SAMPLES = 20_000
-COMPLETED = ", completed"
+#: What the titles of rows say beside the name of the weights.
+COMPLETED, FRONT_ALONE = ", completed", ", its front faces alone"
 
 
 def run(subjects: Path, variants: Path | None, held_out: str, virtual: int, seed: int, progress: Progress) -> dict:
@@ -83,7 +84,7 @@ def _compared(case: Case, files: dict[str, Path]) -> Iterator[dict]:
         told = time.perf_counter() - start
         ways = {name: network.config.faces == 2}
         if name == DUAL_FACES:
-            ways[f"{name}, its front faces alone"] = False
+            ways[name + FRONT_ALONE] = False
         for title, both in ways.items():
             for suffix, bones in (("", _solids), (COMPLETED, _completed)):
                 start = time.perf_counter()

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ..files import folder_written_whole
+from ..models import DUAL_FACES
+from .dual_faces import COMPLETED, FRONT_ALONE
 
 #: Title, figure, decimals; a mean of absolute values where the title says so.
 _FIGURES = (
@@ -62,8 +64,29 @@ def tables(result: dict) -> str:
         for method in dict.fromkeys(row["method"] for row in rows):
             mine = [row for row in rows if row["method"] == method]
             lines.append([method, *(_mean([row.get(key) for row in mine], digits) for _, key, digits in _FIGURES)])
-        parts += [f"## {who}", "", "\n".join(f"| {' | '.join(cells)} |" for cells in lines), ""]
+        parts += [f"## {who}", "", "\n".join(f"| {' | '.join(cells)} |" for cells in lines), "", *_gains(rows), ""]
     return "\n".join(parts)
+
+
+def _gains(rows: list[dict]) -> list[str]:
+    """What each of the paper's two ideas does to the mean surface distance, as list items."""
+
+    def distance(method: str) -> float | None:
+        found = [row["asd_mm"] for row in rows if row["method"] == method and "asd_mm" in row]
+        return float(np.mean(found)) if found else None
+
+    front = f"{DUAL_FACES}{FRONT_ALONE}"
+    pairs = (
+        ("a second face", front, DUAL_FACES),
+        ("a second face, completed", front + COMPLETED, DUAL_FACES + COMPLETED),
+        ("completion by the shape model", DUAL_FACES, DUAL_FACES + COMPLETED),
+    )
+    known = [(title, distance(one), distance(other)) for title, one, other in pairs]
+    return [
+        f"- {title}: ASD from {before:.2f} to {after:.2f} mm ({100 * (after / before - 1):+.0f} %)"
+        for title, before, after in known
+        if before and after
+    ]
 
 
 def _mean(values: list, digits: int) -> str:

@@ -36,7 +36,9 @@ def add_to(subparsers) -> None:
         "radiograph", type=Path, metavar="RADIOGRAPH", help="PNG, JPEG, TIFF, DICOM, NRRD, NIfTI, MHA; or a folder"
     )
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
-    command.add_argument("--method", help="an installed model (x2br models), default x2b_aligned; or x2br: named bones")
+    command.add_argument(
+        "--method", help="an installed model (x2br models), default x2b_aligned; or x2br: a whole skeleton"
+    )
     command.add_argument(
         "--lateral",
         type=Path,

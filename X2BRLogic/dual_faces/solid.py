@@ -2,8 +2,8 @@
 
 Poisson reconstruction would estimate from points and normals what is known here: on every ray, what is inside. So the
 solid is that of the function min(distance to the mask's border, depth behind the front, depth before the back), which
-marching cubes (`X2BRLogic.surface`) closes at the rim and meets each face exactly where it is. Nor is there a Poisson
-package with wheels for all systems under a licence that could ship.
+marching cubes (`X2BRLogic.surface`) closes at the rim and meets each face exactly where it is. Of the packages for
+Poisson reconstruction with wheels for all systems, pymeshlab is GPL and Open3D takes hundreds of megabytes.
 """
 
 from __future__ import annotations

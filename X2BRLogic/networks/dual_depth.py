@@ -33,7 +33,7 @@ from .casi import casi, centre_shift, si_log
 from .encoder import create_backbone
 from .losses import dice_loss, occupancy_loss
 from .pixels import at_pixels
-from .x2b_aligned import _Merge
+from .x2b_aligned import Merge
 
 #: Labels of the bones, in the order of the network's channels.
 BONES: tuple[int, ...] = anatomy.THORAX
@@ -110,7 +110,7 @@ class DualDepth(nn.Module):
         coarse = channels.pop()
         self.merges = nn.ModuleList()
         for side in (*reversed(channels), fine):
-            self.merges.append(_Merge(coarse, side, config.width))
+            self.merges.append(Merge(coarse, side, config.width))
             coarse = config.width
         # Depth depends on the place in the film, which convolutions do not know: it comes as two more channels.
         self.placed = nn.Sequential(

@@ -62,7 +62,7 @@ class X2BAlignedConfig:
         return asdict(self)
 
 
-class _Merge(nn.Module):
+class Merge(nn.Module):
     """A coarse map brought to the size of a finer one, joined with it and mixed by two convolutions."""
 
     def __init__(self, coarse: int, fine: int, out: int):
@@ -110,7 +110,7 @@ class X2BAligned(nn.Module):
         width, coarse = config.width, channels.pop()
         self.merges = nn.ModuleList()
         for side in (*reversed(channels), fine):
-            self.merges.append(_Merge(coarse, side, width))
+            self.merges.append(Merge(coarse, side, width))
             coarse = width
         self.rays = nn.Conv2d(width, 2 * config.depths * config.refine**2, 1)
         self.names = nn.Conv2d(width, len(NAMED) * config.name_depths, 1)

@@ -23,7 +23,8 @@ def methodNote(method: str) -> str:
             "Every bone by name, each rib where the film shows it, with its expected error. The usual choice."
         ),
         "x2b": _("The X2BR paper's network: all bones as one mesh, from the film as a whole. For comparison."),
-        X2BR: _("A whole skeleton laid onto the paper's mesh: bones by name, complete. Takes longer; boxes help."),
+        X2BR: _("A whole skeleton laid onto the mesh of x2b_aligned: bones by name, complete. Boxes help."),
+        "3ddx": _("Front and back of every bone, completed by a shape model: whole bones by name."),
     }
     return notes.get(method, _("An installed model; its card is on the tab Models."))
 
