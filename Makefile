@@ -11,8 +11,9 @@ demo: $(VENV)/.installed-core
 	$(BIN)/x2br reconstruct Resources/SampleData/chest_ap.png --out out/demo
 	@echo "Look at out/demo/preview.png (picture), out/demo/bones.ply (mesh) and out/demo/summary.json (summary)."
 
+# Two workers share the cores: a thread that spins while it waits takes the other's.
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 setup: $(VENV)/.installed-dev
 

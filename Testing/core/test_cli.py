@@ -202,7 +202,7 @@ def test_a_fault_of_ours_is_status_1_without_traceback(monkeypatch, capsys):
 def test_stdout_of_a_real_process_is_one_json_object(tmp_path, untrained, film):
     done = subprocess.run(
         [sys.executable, "-m", "X2BRLogic", "reconstruct", str(film), "--out", str(tmp_path / "o"), "--json",
-         "--weights", str(untrained)],
+         "--weights", str(untrained), "--resolution", "32"],
         capture_output=True, text=True, env=os.environ | {"PYTHONWARNINGS": "default"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

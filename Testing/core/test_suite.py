@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from coarse_people import write_coarse
 
 from X2BRLogic.cli import main
 from X2BRLogic.dataset.subject import read_subject
@@ -150,10 +151,7 @@ def test_an_unknown_person_is_refused(subjects, tmp_path, capsys):
 
 
 def test_the_command_writes_a_table(tmp_path, subjects, capsys):
-    people = tmp_path / "people"
-    people.mkdir()
-    for folder in subjects[:2]:
-        (people / folder.name).symlink_to(folder)
+    people = write_coarse(subjects[:2], tmp_path / "people")
     name = Trained.of(header(tmp_path / "w" / "x2b.safetensors", "x2b", [subjects[1].name], steps=1234)).row
     assert name.startswith("x2b, ") and name.endswith(", 1,234 steps"), "and between them, that it is a small one"
     arguments = ["evaluate", "suite", str(people), "--weights", str(tmp_path / "w"), "--held-out", subjects[1].name]

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from coarse_people import write_coarse
 from PIL import Image
 
 from X2BRLogic import anatomy
@@ -33,20 +34,12 @@ from X2BRLogic.training.batches import BatchesOnTheFly, find_patients
 from X2BRLogic.training.config import read_config
 from X2BRLogic.training.record import LOG
 from X2BRLogic.volume import Volume
-from X2BRLogic.volume_io import write_volume
 
 
 @pytest.fixture(scope="module")
 def people(subjects, tmp_path_factory):
-    """Three real people in voxels of 4 mm, quickly read."""
-    folder = tmp_path_factory.mktemp("people")
-    for path in subjects:
-        if path.name in ("lidc_0001", "lidc_0314", "lung_dx_A0126"):
-            subject = read_subject(path)
-            (folder / path.name).mkdir()
-            for name, volume in zip(("ct", "bones"), resample(subject.ct, subject.labels, 4.0), strict=True):
-                write_volume(folder / path.name / f"{name}.nii.gz", volume)
-    return folder
+    names = ("lidc_0001", "lidc_0314", "lung_dx_A0126")
+    return write_coarse((path for path in subjects if path.name in names), tmp_path_factory.mktemp("people"))
 
 
 @pytest.fixture(scope="module")
