@@ -1,8 +1,8 @@
 """3DDX: a radiograph to the front and the back face of every bone, along every pixel's ray.
 
-Gu et al., 3DDX (MICCAI 2024). A U-shaped network (Ronneberger et al., MICCAI 2015) over one of timm's encoders gives
-each bone a mask and two depth maps. The geometry of the film turns a pixel and its depth into a place, so the surface
-has absolute scale; `X2BRLogic.dual_faces` does that and closes it. What is otherwise than in the paper:
+Gu et al., 3DDX (MICCAI 2024). A U-shaped network over one of timm's encoders (`u_shaped`) gives each bone a mask and
+two depth maps. The geometry of the film turns a pixel and its depth into a place, so the surface has absolute scale;
+`X2BRLogic.dual_faces` does that and closes it. What is otherwise than in the paper:
 
 - Bones are those of the thorax, each a channel; the encoder is a small one and the maps have half the film's rays.
 - A depth is one of the ray cube (`geometry`), along the central ray and not along the pixel's own, from the plane
@@ -30,10 +30,9 @@ from ..errors import InputError
 from ..geometry import CUBE_EDGE_MM, DEFAULT_SOD
 from .batch import Batch
 from .casi import casi, centre_shift, si_log
-from .encoder import create_backbone
 from .losses import dice_loss, occupancy_loss
 from .pixels import at_pixels
-from .x2b_aligned import Merge
+from .u_shaped import UShaped
 
 #: Labels of the bones, in the order of the network's channels.
 BONES: tuple[int, ...] = anatomy.THORAX
@@ -95,7 +94,7 @@ class Faces(NamedTuple):
     back: Tensor
 
 
-class DualDepth(nn.Module):
+class DualDepth(UShaped):
     """Radiograph ``(B, 1, S, S)`` in [0, 1] to `Faces`; these and ray-cube points ``(B, N, 3)`` to occupancy logits."""
 
     #: As in `LatentNetwork`.
@@ -103,29 +102,19 @@ class DualDepth(nn.Module):
     views = 1
 
     def __init__(self, config: DualDepthConfig, pretrained: bool = False):
-        super().__init__()
-        self.config = config
-        self.backbone = create_backbone(config.encoder, pretrained)
-        fine, *channels = (level["num_chs"] for level in self.backbone.feature_info)
-        coarse = channels.pop()
-        self.merges = nn.ModuleList()
-        for side in (*reversed(channels), fine):
-            self.merges.append(Merge(coarse, side, config.width))
-            coarse = config.width
+        super().__init__(config.encoder, config.width, pretrained)
+        self.config, width = config, config.width
         # Depth depends on the place in the film, which convolutions do not know: it comes as two more channels.
         self.placed = nn.Sequential(
-            nn.Conv2d(coarse + 2, coarse, 3, padding=1, bias=False), nn.BatchNorm2d(coarse), nn.ReLU(inplace=True)
+            nn.Conv2d(width + 2, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
         )
-        self.maps = nn.Conv2d(coarse, (1 + config.faces) * len(BONES) * config.refine**2, 1)
+        self.maps = nn.Conv2d(width, (1 + config.faces) * len(BONES) * config.refine**2, 1)
         # A bone is in few rays: begin there.
         nn.init.constant_(self.maps.bias[: len(BONES) * config.refine**2], -4.0 / _GAIN)
 
     def encode(self, image: Tensor) -> Faces:
         """The faces on their own grid."""
-        # Centre the input so that the film's mean grey, not black, is the neutral value.
-        *finer, features = self.backbone.forward_intermediates((image - 0.5) * 4.0, intermediates_only=True)
-        for merge, side in zip(self.merges, reversed(finer), strict=True):
-            features = merge(features, side)
+        features = self.features(image)
         features = self.placed(torch.cat([features, _places(features)], dim=1))
         maps = functional.pixel_shuffle(self.maps(features), self.config.refine).float()
         mask, *depths = maps.unflatten(1, (-1, len(BONES))).unbind(1)

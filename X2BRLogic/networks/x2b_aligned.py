@@ -23,8 +23,8 @@ from torch.nn import functional
 
 from .. import anatomy
 from .batch import Batch
-from .encoder import create_backbone
 from .losses import dice_loss, occupancy_loss
+from .u_shaped import UShaped
 
 #: Labels of the bones that are told apart, in the order of the network's channels.
 NAMED: tuple[int, ...] = anatomy.THORAX
@@ -62,25 +62,6 @@ class X2BAlignedConfig:
         return asdict(self)
 
 
-class Merge(nn.Module):
-    """A coarse map brought to the size of a finer one, joined with it and mixed by two convolutions."""
-
-    def __init__(self, coarse: int, fine: int, out: int):
-        super().__init__()
-        self.mix = nn.Sequential(
-            nn.Conv2d(coarse + fine, out, 3, padding=1, bias=False),
-            nn.BatchNorm2d(out),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(out, out, 3, padding=1, bias=False),
-            nn.BatchNorm2d(out),
-            nn.ReLU(inplace=True),
-        )
-
-    def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
-        coarse = functional.interpolate(coarse, size=fine.shape[-2:], mode="bilinear", align_corners=False)
-        return self.mix(torch.cat([coarse, fine], dim=1))
-
-
 class RayFields(NamedTuple):
     """What the network knows of B films, on grids of the ray cube: depths along y, rows against z, columns against x.
 
@@ -93,7 +74,7 @@ class RayFields(NamedTuple):
     names: Tensor
 
 
-class X2BAligned(nn.Module):
+class X2BAligned(UShaped):
     """Radiograph ``(B, 1, S, S)`` in [0, 1] and ray-cube points ``(B, N, 3)`` to occupancy logits ``(B, N)``."""
 
     #: Cells along an edge from which the surface is searched: the paper's. What falls between their corners is found
@@ -103,17 +84,10 @@ class X2BAligned(nn.Module):
     views = 1
 
     def __init__(self, config: X2BAlignedConfig, pretrained: bool = False):
-        super().__init__()
+        super().__init__(config.encoder, config.width, pretrained)
         self.config = config
-        self.backbone = create_backbone(config.encoder, pretrained)
-        fine, *channels = (level["num_chs"] for level in self.backbone.feature_info)
-        width, coarse = config.width, channels.pop()
-        self.merges = nn.ModuleList()
-        for side in (*reversed(channels), fine):
-            self.merges.append(Merge(coarse, side, width))
-            coarse = width
-        self.rays = nn.Conv2d(width, 2 * config.depths * config.refine**2, 1)
-        self.names = nn.Conv2d(width, len(NAMED) * config.name_depths, 1)
+        self.rays = nn.Conv2d(config.width, 2 * config.depths * config.refine**2, 1)
+        self.names = nn.Conv2d(config.width, len(NAMED) * config.name_depths, 1)
         # What is added to the logit of bone where it would be a rib, a vertebra, the sternum (`GROUPS`), set by
         # calibration: the less is known of a bone's depth, the lower a probability means that it is there.
         self.register_buffer("offsets", torch.zeros(len(GROUPS)))
@@ -124,10 +98,7 @@ class X2BAligned(nn.Module):
 
     def encode(self, image: Tensor) -> RayFields:
         """The fields on their own grids."""
-        # Centre the input so that the film's mean grey, not black, is the neutral value.
-        *finer, features = self.backbone.forward_intermediates((image - 0.5) * 4.0, intermediates_only=True)
-        for merge, side in zip(self.merges, reversed(finer), strict=True):
-            features = merge(features, side)
+        features = self.features(image)
         rays = functional.pixel_shuffle(self.rays(features), self.config.refine)
         presence = rays.unflatten(1, (2, self.config.depths))
         names = self.names(features).unflatten(1, (len(NAMED), -1))

@@ -110,9 +110,8 @@ def _virtual(subject: Subject, sides: list[Shapes], count: int, seed: int) -> It
         deformation = draw_patient(person, rng).deformation
         for bones, flip in zip(sides, (np.ones(3), _MIRROR), strict=True):
             moved = {name: deformation.to_patient(vertices * flip) * flip for name, vertices in bones.items()}
-            if all(
-                np.isfinite(vertices).all() for vertices in moved.values()
-            ):  # else the deformation does not reach it
+            # Vertices that the deformation does not reach become no numbers.
+            if all(np.isfinite(vertices).all() for vertices in moved.values()):
                 yield moved
 
 
