@@ -29,6 +29,7 @@ from .surface import (
     make_watertight,
     mise,
     refine,
+    self_intersections,
     simplify,
     untangle,
 )
@@ -197,6 +198,7 @@ class Reconstructor:
         for label in maps:
             summary["bones"][anatomy.BY_LABEL[label].name]["rays"] = int(maps[label].seen.sum())
         summary["device"] = str(field.device)
+        summary["self_intersections"] = sum(len(self_intersections(mesh)) for mesh in bones.values())
         summary["warnings"] += field.warnings
         if not radiograph.known["sid"]:
             summary["warnings"].append("the source-to-image distance is not known: the scale of the bones is assumed")

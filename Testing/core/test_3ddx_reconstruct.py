@@ -15,6 +15,7 @@ from X2BRLogic.networks import build, save_model
 from X2BRLogic.pipeline import Reconstructor
 from X2BRLogic.radiograph import radiograph_from_array, read_radiograph
 from X2BRLogic.results import read_result
+from X2BRLogic.surface import self_intersections
 
 pytestmark = pytest.mark.weights
 FILM = resources() / "SampleData" / "chest_ap.png"
@@ -46,6 +47,7 @@ def test_named_closed_bones_of_absolute_scale(reconstruction):
     assert len(bones) >= 30 and set(bones) <= {anatomy.BY_LABEL[label].name for label in anatomy.THORAX}
     assert all(mesh.is_watertight and mesh.volume > 500.0 for mesh in bones.values())
     assert reconstruction.mesh.is_watertight and summary["watertight"] and summary["method"] == DUAL_FACES
+    assert summary["self_intersections"] == sum(len(self_intersections(mesh)) for mesh in bones.values()) == 0
     assert summary["absolute_scale"] and not any("assumed" in warning for warning in summary["warnings"])
     assert set(summary["bones"]) == set(bones)
     unseen = {name for name, facts in summary["bones"].items() if "rays" not in facts}

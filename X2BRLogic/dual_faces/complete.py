@@ -10,6 +10,7 @@ import trimesh
 from ..anatomy import BY_LABEL
 from ..geometry import XRayGeometry
 from ..shape_model import Cage, load_cage
+from ..surface import untangle
 from .maps import BoneMaps, points_of
 
 #: Points of a bone that the model is laid onto, at most: they are spread evenly.
@@ -40,5 +41,6 @@ def completed(
     for name, vertices in cage.fitted(observed).items():
         inside = (np.abs(geometry.ras_to_ray_cube(vertices)) <= 0.5).all(axis=1)
         if name in observed or inside.mean() >= _IN_VIEW:
-            bones[name] = trimesh.Trimesh(vertices, cage.faces[name], process=False)
+            # Where a bone is bent far from the mean, thin parts of it come to cross each other.
+            bones[name], _ = untangle(trimesh.Trimesh(vertices, cage.faces[name], process=False))
     return bones
