@@ -31,7 +31,7 @@ from ..geometry import CUBE_EDGE_MM, DEFAULT_SOD
 from .batch import Batch
 from .casi import casi, centre_shift, si_log
 from .losses import dice_loss, occupancy_loss
-from .pixels import at_pixels
+from .pixels import at_pixels, labels_at_rays
 from .u_shaped import UShaped
 
 #: Labels of the bones, in the order of the network's channels.
@@ -151,7 +151,7 @@ class DualDepth(UShaped):
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy and soft Dice of the masks, and the configured loss of the depths with that of their shift."""
         faces = self.encode(batch.image)
-        labels = _at_rays(batch.labels, faces.mask.shape[-2:])
+        labels = labels_at_rays(batch.labels, faces.mask.shape[-2:])
         rows = torch.randperm(labels.shape[2], device=labels.device)[:_ROWS]
         faces = Faces(*(face.index_select(2, rows) for face in faces))
         mask, depths, known = true_faces(labels.index_select(2, rows))
@@ -168,7 +168,7 @@ class DualDepth(UShaped):
         """Of the masks the mean Dice of the bones that are there; of the depths the mean error, mm, and that without
         each image's shift."""
         faces = self.encode(batch.image)
-        mask, depths, known = true_faces(_at_rays(batch.labels, faces.mask.shape[-2:]))
+        mask, depths, known = true_faces(labels_at_rays(batch.labels, faces.mask.shape[-2:]))
         told = (faces.mask > 0) & known
         overlap = 2.0 * (told & mask).sum((0, 2, 3)) / (told.sum((0, 2, 3)) + mask.sum((0, 2, 3))).clamp(min=1)
         predicted, true, seen = self._from_source(faces, mask, depths)
@@ -212,14 +212,6 @@ def _is_bone(labels: Tensor) -> Tensor:
     """Which of the labels are in `BONES`; a few comparisons are ten times as fast as a table or `torch.isin`."""
     low, high = min(anatomy.THORACIC_VERTEBRAE), max(anatomy.THORACIC_VERTEBRAE)
     return ((labels > 0) & (labels <= anatomy.STERNUM)) | ((labels >= low) & (labels <= high))
-
-
-def _at_rays(labels: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Labels ``(B, D, R, C)`` on the rays of another grid, those of the nearest."""
-    for axis, count in zip((2, 3), shape, strict=True):
-        nearest = (torch.arange(count, device=labels.device) + 0.5) * labels.shape[axis] / count
-        labels = labels if labels.shape[axis] == count else labels.index_select(axis, nearest.long())
-    return labels
 
 
 def _places(features: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
-"""Feature maps asked where points project."""
+"""Feature maps asked where points project, and labels where rays run."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -17,3 +19,11 @@ def at_pixels(maps: Tensor, points: Tensor) -> Tensor:
     places = torch.stack([-2.0 * x, -2.0 * z], dim=-1)[:, None]
     sampled = functional.grid_sample(maps.float(), places, padding_mode="border", align_corners=False)
     return sampled[:, :, 0].transpose(1, 2)
+
+
+def labels_at_rays(labels: Tensor, shape: Sequence[int]) -> Tensor:
+    """Labels ``(B, D, R, C)`` on the rays of another grid of this shape, those of the nearest."""
+    for axis, count in zip((2, 3), shape, strict=True):
+        nearest = (torch.arange(count, device=labels.device) + 0.5) * labels.shape[axis] / count
+        labels = labels if labels.shape[axis] == count else labels.index_select(axis, nearest.long())
+    return labels

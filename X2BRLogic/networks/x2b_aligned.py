@@ -24,6 +24,7 @@ from torch.nn import functional
 from .. import anatomy
 from .batch import Batch
 from .losses import dice_loss, occupancy_loss
+from .pixels import labels_at_rays
 from .u_shaped import UShaped
 
 #: Labels of the bones that are told apart, in the order of the network's channels.
@@ -31,8 +32,8 @@ NAMED: tuple[int, ...] = anatomy.THORAX
 #: Groups of them, each with a threshold of its own.
 GROUPS: tuple[tuple[int, ...], ...] = (anatomy.RIBS, anatomy.THORACIC_VERTEBRAE, (anatomy.STERNUM,))
 _UNKNOWN = 255
-#: Rows of cells that a training step looks at: a random part of the film.
-_ROWS = 24
+#: Rows of the finest feature map that a training step looks at: a random part of the film.
+_ROWS = 12
 #: Bone cells of each film at which a training step asks for the bone's name.
 _NAMED_CELLS = 2048
 
@@ -98,16 +99,18 @@ class X2BAligned(UShaped):
 
     def encode(self, image: Tensor) -> RayFields:
         """The fields on their own grids."""
-        features = self.features(image)
-        rays = functional.pixel_shuffle(self.rays(features), self.config.refine)
-        presence = rays.unflatten(1, (2, self.config.depths))
-        names = self.names(features).unflatten(1, (len(NAMED), -1))
+        presence, names = self._fields(self.features(image))
         if not self.training and self.offsets.any():
             groups = torch.einsum("gk,bkdrc->bgdrc", _members(names.device), names.softmax(dim=1))
             shift = torch.einsum("g,bgdrc->bdrc", self.offsets, groups)[:, None]
             shift = functional.interpolate(shift, size=presence.shape[2:], mode="trilinear", align_corners=False)
             presence = torch.cat([presence[:, :1] + shift, presence[:, 1:]], dim=1)
         return RayFields(presence, names)
+
+    def _fields(self, features: Tensor) -> RayFields:
+        """The fields of features ``(B, W, r, c)``; every pixel by itself."""
+        rays = functional.pixel_shuffle(self.rays(features), self.config.refine)
+        return RayFields(rays.unflatten(1, (2, -1)), self.names(features).unflatten(1, (len(NAMED), -1)))
 
     def decode(self, fields: RayFields, points: Tensor) -> Tensor:
         """Bone at ray-cube points, trilinear: ``(B, N, 3)`` to ``(B, N)``."""
@@ -127,10 +130,14 @@ class X2BAligned(UShaped):
 
         Dice is taken of ribs by themselves too: they are thin, and half of the bones' cells are vertebrae.
         """
-        fields = self.encode(batch.image)
-        rows = torch.randperm(batch.labels.shape[2], device=batch.labels.device)[:_ROWS]
-        labels = batch.labels.index_select(2, rows)
-        presence = _at_rows(fields.presence, batch.labels.shape[1:], rows).float()
+        features = self.features(batch.image)
+        labels = labels_at_rays(batch.labels, [self.config.refine * n for n in features.shape[2:]])
+        # Of every pixel's fields many times as much is made as of its features: only where it is looked at.
+        rows = torch.randperm(features.shape[2], device=features.device)[:_ROWS]
+        fields = self._fields(features.index_select(2, rows))
+        finer = torch.arange(self.config.refine, device=rows.device)
+        labels = labels.index_select(2, (self.config.refine * rows[:, None] + finer).flatten())
+        presence = functional.interpolate(fields.presence.float(), size=labels.shape[1:], mode="trilinear")
         is_rib, is_bone, is_cartilage, known = (table[labels.long()] for table in _tables(labels.device))
         bone, cartilage = presence[:, 0], presence[:, 1]
         sure = known * (1.0 - is_cartilage)
@@ -139,10 +146,13 @@ class X2BAligned(UShaped):
         other = sure * (1.0 - is_bone * (1.0 - is_rib))
         loss = loss + 0.5 * dice_loss(bone.flatten(1), is_rib.flatten(1), other.flatten(1))
         loss = loss + 0.2 * dice_loss(cartilage.flatten(1), is_cartilage.flatten(1), known.flatten(1))
-        return loss + 0.3 * self._name_loss(fields.names, labels, rows, batch.labels.shape[1:])
+        return loss + 0.3 * self._name_loss(fields.names, labels)
 
-    def _name_loss(self, names: Tensor, labels: Tensor, rows: Tensor, shape: Sequence[int]) -> Tensor:
-        """Cross-entropy of the bone's name, mean over some of the cells that are bone."""
+    def _name_loss(self, names: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy of the bone's name, mean over some of the cells that are bone.
+
+        Rows are not neighbours: each cell asks its own row of names, and only depth and column are interpolated.
+        """
         found = _channels(labels.device)[labels.long()]
         cells = (found >= 0).nonzero()
         if not len(cells):
@@ -150,7 +160,8 @@ class X2BAligned(UShaped):
         chosen = cells[torch.randint(len(cells), (_NAMED_CELLS * len(labels),), device=cells.device)]
         truth = found[tuple(chosen.t())]
         film, depth, row, column = chosen.unbind(1)
-        points = _centres(torch.stack([depth, rows[row], column], dim=1), shape)
+        middle = self.config.refine * (row // self.config.refine) + (self.config.refine - 1) / 2
+        points = _centres(torch.stack([depth, middle, column], dim=1), labels.shape[1:])
         losses = []
         for n in range(len(names)):
             told = _sampled(names[n : n + 1].float(), points[film == n][None])[0].t()
@@ -198,13 +209,6 @@ def _centres(cells: Tensor, shape: Sequence[int]) -> Tensor:
     """Ray-cube points ``(N, 3)`` of places ``(N, 3)`` in cells (depth, row, column) of a grid of this shape."""
     depth, row, column = ((cells + 0.5) / torch.tensor(shape, device=cells.device)).unbind(-1)
     return torch.stack([0.5 - column, depth - 0.5, 0.5 - row], dim=-1)
-
-
-def _at_rows(presence: Tensor, shape: Sequence[int], rows: Tensor) -> Tensor:
-    """Fields ``(B, K, D, R, C)`` at some rows of a grid of another shape: ``(B, K, shape[0], len(rows), shape[2])``."""
-    if presence.shape[2:] != shape:
-        presence = functional.interpolate(presence.float(), size=tuple(shape), mode="trilinear", align_corners=False)
-    return presence.index_select(3, rows)
 
 
 @functools.cache

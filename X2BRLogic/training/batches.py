@@ -20,6 +20,7 @@ from ..dataset.torch_rays import TorchIntegrator
 from ..errors import InputError
 from ..networks import Batch
 from .augmentation import augmented
+from .movement import moved
 
 
 def find_patients(
@@ -75,8 +76,10 @@ def _tensor(parts: list[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.stack(parts))
 
 
-def _seen(rng: np.random.Generator, film: Film, points: int) -> Film:
-    """The film as another machine might have shown it, with `points` of its points."""
+def _seen(rng: np.random.Generator, film: Film, points: int, lateral: bool, movement: bool) -> Film:
+    """The film as another machine might have shown it, moved if so asked, with `points` of its points."""
+    if movement:
+        film = moved(rng, film, lateral)
     chosen = rng.integers(len(film.points), size=points)
     return replace(
         film,
@@ -97,15 +100,27 @@ class Batches(Dataset):
         batch: films in each.
         points: occupancy samples of each film.
         lateral: share of lateral films; the others are frontal.
+        movement: films are moved in their plane (`movement.moved`), for systems that take one.
     """
 
-    def __init__(self, files: list[Path], *, count: int, batch: int, points: int, seed: int, lateral: float = 0.0):
+    def __init__(
+        self,
+        files: list[Path],
+        *,
+        count: int,
+        batch: int,
+        points: int,
+        seed: int,
+        lateral: float = 0.0,
+        movement: bool = False,
+    ):
         self._files = files
         self._count = count
         self._batch = batch
         self._points = points
         self._seed = seed
         self._lateral = lateral
+        self._movement = movement
 
     def __len__(self) -> int:
         return self._count
@@ -118,7 +133,7 @@ class Batches(Dataset):
     def _film(self, rng: np.random.Generator, lateral: bool) -> Film:
         patient = PatientFile(self._files[rng.integers(len(self._files))])
         film = patient.film(2 * int(rng.integers(len(patient) // 2)) + lateral)
-        return _seen(rng, film, self._points)
+        return _seen(rng, film, self._points, lateral, self._movement)
 
 
 class BatchesOnTheFly(Dataset):
@@ -129,7 +144,7 @@ class BatchesOnTheFly(Dataset):
 
     Args:
         folders: of the subjects (`X2BRLogic.dataset.subject`).
-        count, batch, points, seed, lateral: as in `Batches`.
+        count, batch, points, seed, lateral, movement: as in `Batches`.
         model: how the subjects differ, or ``None`` for random deformations alone.
         device: what follows the rays; all else is the work of the CPU.
     """
@@ -145,6 +160,7 @@ class BatchesOnTheFly(Dataset):
         points: int,
         seed: int,
         lateral: float = 0.0,
+        movement: bool = False,
         model: ShapeModel | None = None,
         device: str = "cpu",
     ):
@@ -154,6 +170,7 @@ class BatchesOnTheFly(Dataset):
         self._points = points
         self._seed = seed
         self._lateral = lateral
+        self._movement = movement
         self._model = model
         self._device = device
         self._sources: dict[Path, Source] = {}
@@ -176,7 +193,7 @@ class BatchesOnTheFly(Dataset):
                 one, other = samples[2 * pair + sideways], samples[2 * pair + 1 - sideways]
                 truth = one.truth
                 film = Film(one.image, other.image, truth.points, truth.occupied, truth.known, one.labels)
-                films.append(_seen(rng, film, self._points))
+                films.append(_seen(rng, film, self._points, sideways, self._movement))
                 lateral.append(sideways)
         return batch_of(films[: self._batch], lateral[: self._batch])
 

@@ -30,6 +30,8 @@ class TrainingConfig:
         batch: radiographs a step and process.
         points: occupancy samples a radiograph and step.
         lateral: share of the radiographs that are lateral, the others being frontal.
+        movement: turn, shift, stretch and mirror films in their plane, their truth with them (`training.movement`); for
+            systems that take one film.
         learning_rate: of Adam with PyTorch's other defaults.
         warmup: steps of linear increase before it.
         decay: lower the rate to zero along a half cosine, for a run of fixed length.
@@ -53,6 +55,7 @@ class TrainingConfig:
     batch: int = 16
     points: int = 2048
     lateral: float = 0.0
+    movement: bool = False
     learning_rate: float = 1e-4
     warmup: int = 0
     decay: bool = False
@@ -119,4 +122,6 @@ def read_config(path: Path) -> TrainingConfig:
             raise InputError(f"configuration: {name} = {value} must be positive")
     if config.warmup < 0 or not 0 <= config.lateral <= 1:
         raise InputError("configuration: warmup must not be negative, and lateral lies in 0 to 1")
+    if config.movement and SYSTEMS[system][0].views > 1:
+        raise InputError(f"configuration: {system} takes two films, and movement would tear them apart; leave it out")
     return config

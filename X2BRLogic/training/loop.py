@@ -89,7 +89,11 @@ def _prepare(config: TrainingConfig, fabric) -> Checkpoint:
 
 
 def _training_batches(config: TrainingConfig, fabric, files: list[Path], settings: dict) -> Dataset:
-    settings = settings | {"count": config.steps * fabric.world_size, "seed": config.seed}
+    settings = settings | {
+        "count": config.steps * fabric.world_size,
+        "seed": config.seed,
+        "movement": config.movement,
+    }
     if config.on_the_fly is None:
         return Batches(files, **settings)
     folders = find_subjects(config.on_the_fly, config.exclude)
