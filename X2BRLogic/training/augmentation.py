@@ -111,7 +111,8 @@ def _equalised(rng: np.random.Generator, film: np.ndarray) -> np.ndarray:
     """Each neighbourhood brought towards the same mean and contrast, as by adaptive equalisation."""
     size = 2 * int(rng.integers(7, 25)) + 1
     mean = ndimage.uniform_filter(film, size)
-    deviation = np.sqrt(ndimage.uniform_filter((film - mean) ** 2, size))
+    # The filter sums on the run, and what it has summed of nothing may be a little less.
+    deviation = np.sqrt(ndimage.uniform_filter((film - mean) ** 2, size).clip(0.0))
     level = 0.5 + 0.22 * (film - mean) / (deviation + 0.08)
     return film + rng.uniform(0.1, 0.7) * (level - film)
 
