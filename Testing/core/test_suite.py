@@ -12,7 +12,7 @@ from X2BRLogic.errors import InputError
 from X2BRLogic.evaluation.naming import naming
 from X2BRLogic.evaluation.suite import no_evidence, real_case, scores, virtual_case
 from X2BRLogic.evaluation.systems import NO_EVIDENCE, Trained, tasks
-from X2BRLogic.evaluation.systems_table import markdown, paired_p, ranking
+from X2BRLogic.evaluation.systems_table import markdown, paired_p, ranking, read_rows
 from X2BRLogic.pipeline import Reconstructor
 
 HELD_OUT = "cptac_pda_C3N-00249"
@@ -124,9 +124,9 @@ def test_the_table_ranks_by_distance_and_tests_neighbours():
     p, pairs = paired_p(rows, "good", "bad")
     assert pairs == 12 and p < 0.001
     assert paired_p(rows_of("good", base[:4]) + rows_of("bad", base[:4]), "good", "bad") == (None, 4)
-    text = markdown(rows, {"good": {"parameters_m": 1.5, "gflop": 2.0}})
+    text = markdown([row | {"parameters_m": 1.5, "gflop": 2.0} for row in rows if row["system"] == "good"] + rows[12:])
     assert f"| good | 12 | {(1 - base / 10).mean():.3f} ± {(1 - base / 10).std(ddof=1):.3f} |" in text
-    assert "- good before bad: 12 cases, p = 0.0" in text and "1.50 | 2.0" in text
+    assert "- good before bad: 12 cases, p = 0.0" in text and "| good | 1.50 | 2.0 |" in text
 
 
 def test_who_met_one_person_is_not_compared_over_five():
@@ -135,10 +135,10 @@ def test_who_met_one_person_is_not_compared_over_five():
         return [row | {"set": "real", "name": f"person {n}"} for n, row in rows]
 
     rows = real("wide", [1, 2, 3]) + real("narrow", [3]) + real(NO_EVIDENCE, [1, 2, 3])
-    one, other = markdown(rows, {}).split("Leave one person out")
+    one, other = markdown(rows).split("Leave one person out")
     assert "1 case: person 3." in one and "| narrow | 1 |" in one and "| wide | 1 |" in one
     assert "3 cases: " in other and "| wide | 3 |" in other and "narrow" not in other
-    assert "Leave one" not in markdown([row for row in rows if row["name"] == "person 3"], {})
+    assert "Leave one" not in markdown([row for row in rows if row["name"] == "person 3"])
 
 
 def test_an_unknown_person_is_refused(subjects, tmp_path, capsys):
@@ -159,6 +159,23 @@ def test_the_command_writes_a_table(tmp_path, subjects, capsys):
     result = json.loads(capsys.readouterr().out)
     systems = {(row["set"], row["system"]) for row in result["rows"]}
     assert systems == {("real", name), ("real", NO_EVIDENCE), ("virtual", name)}
-    assert result["costs"][name]["parameters_m"] > 0.1
+    assert all(row["parameters_m"] > 0.1 and row["gflop"] > 0 for row in result["rows"] if row["system"] == name)
     assert len((tmp_path / "o" / "systems.csv").read_text().splitlines()) == len(result["rows"]) + 1
     assert "1,234 steps" in (tmp_path / "o" / "systems.md").read_text() and (tmp_path / "o" / "systems.png").exists()
+    # Another run, of another system, keeps what this one found.
+    other = header(tmp_path / "v" / "x2b.safetensors", "x2b", [subjects[1].name], steps=77)
+    arguments = ["evaluate", "suite", str(people), "--weights", str(other.parent), "--held-out", subjects[1].name]
+    arguments += ["--virtual", "1", "--keep", str(tmp_path / "o" / "systems.csv"), "--out", str(tmp_path / "o")]
+    assert main(arguments) == 0
+    again = read_rows(tmp_path / "o" / "systems.csv")
+    assert {row["system"] for row in again} == {name, Trained.of(other).row, NO_EVIDENCE}
+    assert [r["asd_mm"] for r in again if r["system"] == name] == pytest.approx(
+        [r["asd_mm"] for r in result["rows"] if r["system"] == name]
+    )
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "set,name\nreal\n", "\0"])
+def test_a_table_that_is_none_is_refused(tmp_path, text):
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(InputError, match=r"x\.csv"):
+        read_rows(tmp_path / "x.csv")

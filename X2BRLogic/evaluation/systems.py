@@ -100,7 +100,7 @@ def tasks(subjects: Path, weights: list[Path], split: str, virtual: int, seed: i
 
 
 def rows(jobs: list[Task], workers: int = 1) -> Iterator[list[dict]]:
-    """The scores of every task, as they come (`suite.scores`), with ``set`` and ``system`` added."""
+    """The scores of every task, as they come (`suite.scores`), with ``set``, ``system`` and its `cost` added."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     outcomes = fan_out(_scored, jobs, workers=workers)
     with closing(outcomes):
@@ -120,8 +120,8 @@ def _scored(task: Task) -> list[dict]:
     for trained in task.trained:
         reconstructor = _reconstructor(trained.file)
         for views in views_of(reconstructor):
-            label = trained.row + (", two views" if views == 2 else "")
-            found += [row | kind | {"system": label} for row in scores(case, reconstructor, views)]
+            about = kind | {"system": trained.row + (", two views" if views == 2 else "")} | cost(trained.file, views)
+            found += [row | about for row in scores(case, reconstructor, views)]
     others = [read_subject(folder) for folder in task.others]
     return found + [row | kind | {"system": NO_EVIDENCE} for row in no_evidence(case, others)]
 
@@ -139,12 +139,9 @@ def views_of(reconstructor) -> tuple[int, ...]:
     return (1, 2) if hasattr(network, "fusion") else (network.views,)
 
 
-def costs(trained: list[Trained]) -> dict[str, dict]:
-    """Parameters in millions, and GFLOP of the field on a grid of 128^3 cells as MISE asks it, by row."""
-    return {one.row: _cost(one.file) for one in trained}
-
-
-def _cost(file: Path) -> dict:
+@lru_cache
+def cost(file: Path, views: int) -> dict[str, float]:
+    """Parameters in millions, and GFLOP of the field on a grid of 128^3 cells as MISE asks it."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -157,4 +154,6 @@ def _cost(file: Path) -> dict:
     with torch.inference_mode(), FlopCounterMode(display=False) as decode:
         network.decode(code, torch.zeros(1, 1000, 3))
     flops = encode.get_total_flops() + decode.get_total_flops() * asked / 1000
-    return {"parameters_m": sum(p.numel() for p in network.parameters()) / 1e6, "gflop": flops / 1e9}
+    parameters = sum(p.numel() for p in network.parameters())
+    # A network of one film looks at each of two by itself.
+    return {"parameters_m": parameters / 1e6, "gflop": flops * views / network.views / 1e9}

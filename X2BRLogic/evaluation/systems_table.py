@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import InputError
 from .systems import NO_EVIDENCE, REAL, VIRTUAL
 
 _LEFT_OUT = "leave one out"
@@ -61,15 +62,34 @@ _NAMED = (
 )
 
 
-def write_table(rows: list[dict], costs: dict[str, dict], out: Path) -> dict[str, str]:
+def write_table(rows: list[dict], out: Path) -> dict[str, str]:
     """Write ``systems.csv`` (every case), ``systems.md`` and ``systems.png`` into a folder; their paths by name."""
     (out / "systems.csv").write_text(_csv(rows), encoding="utf-8")
-    (out / "systems.md").write_text(markdown(rows, costs), encoding="utf-8")
+    (out / "systems.md").write_text(markdown(rows), encoding="utf-8")
     _plot(rows, out / "systems.png")
     return {name: str(out / name) for name in ("systems.csv", "systems.md", "systems.png")}
 
 
-def markdown(rows: list[dict], costs: dict[str, dict]) -> str:
+def read_rows(path: Path) -> list[dict]:
+    """The rows of a ``systems.csv``, numbers as numbers. Raises `InputError` for a file that is none."""
+    try:
+        with open(path, encoding="utf-8", newline="") as stream:
+            rows = [{key: _value(text) for key, text in row.items() if text} for row in csv.DictReader(stream)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"cannot read the table {path}: {error}") from None
+    if not rows or not all({"set", "name", "system", "protocol"} <= set(row) for row in rows):
+        raise InputError(f"{path} is no table of systems; give a systems.csv of x2br evaluate suite")
+    return rows
+
+
+def _value(text: str) -> str | float:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def markdown(rows: list[dict]) -> str:
     """The tables, one for each set and protocol, ranked by surface distance; means and standard deviations."""
     parts = [_PREAMBLE]
     for kind, mine in _sets(rows).items():
@@ -84,9 +104,13 @@ def markdown(rows: list[dict], costs: dict[str, dict]) -> str:
         if named:
             parts.append(f"Named bones\n\n{_table(mine, 'strict', _NAMED, named)}")
         parts.append(_neighbours(mine, ranked))
-    lines = ["| system | parameters, M | GFLOP a mesh |", "|:--|--:|--:|"]
-    lines += [f"| {name} | {cost['parameters_m']:.2f} | {cost['gflop']:.1f} |" for name, cost in costs.items()]
-    return "\n\n".join([*parts, "\n".join(lines)]) + "\n"
+    return "\n\n".join([*parts, _costs(rows)]) + "\n"
+
+
+def _costs(rows: list[dict]) -> str:
+    lines = {row["system"]: f"{row['parameters_m']:.2f} | {row['gflop']:.1f}" for row in rows if "gflop" in row}
+    body = [f"| {system} | {cost} |" for system, cost in sorted(lines.items())]
+    return "\n".join(["| system | parameters, M | GFLOP a mesh |", "|:--|--:|--:|", *body])
 
 
 def _sets(rows: list[dict]) -> dict[str, list[dict]]:
