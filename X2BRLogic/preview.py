@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import trimesh
 from PIL import Image, ImageDraw, ImageFont
@@ -21,13 +23,16 @@ _SUPERSAMPLING = 2
 _MARGIN = 1.08
 
 
-def render(mesh: trimesh.Trimesh, side: str, size: int, edge_mm: float) -> np.ndarray:
+def render(
+    mesh: trimesh.Trimesh, side: str, size: int, edge_mm: float, colours: np.ndarray | None = None
+) -> np.ndarray:
     """The mesh seen from a side of the patient, orthographic, ``(size, size, 3)`` uint8.
 
     Args:
         mesh: RAS mm.
         side: a key of `SIDES`.
         edge_mm: world length of the picture's edge; the mesh is centred.
+        colours: of the faces, ``(F, 3)`` RGB in 0-255; else all is the colour of bone.
     """
     stands, right = (np.array(v, dtype=np.float64) for v in SIDES[side])
     up = np.array([0.0, 0.0, 1.0])
@@ -45,7 +50,8 @@ def render(mesh: trimesh.Trimesh, side: str, size: int, edge_mm: float) -> np.nd
         near = ((hits - mesh.bounds.mean(0)) @ stands) / (0.5 * distance)
         # A headlight, and distance fading into the ground, so that front and back of the cage come apart.
         light = (0.25 + 0.75 * facing) * np.clip(0.75 + 0.45 * near, 0.3, 1.0)
-        canvas[ray] = _GROUND + (light[:, None] * (_BONE - _GROUND))
+        bone = _BONE if colours is None else colours[triangle]
+        canvas[ray] = _GROUND + light[:, None] * (bone - _GROUND)
     canvas = canvas.reshape(size, _SUPERSAMPLING, size, _SUPERSAMPLING, 3).mean((1, 3))
     return canvas.astype(np.uint8)
 
@@ -59,11 +65,25 @@ def _film(pixels: np.ndarray, size: int) -> np.ndarray:
     return np.repeat(np.asarray(square)[..., None], 3, axis=2)
 
 
-def preview(pixels: np.ndarray, mesh: trimesh.Trimesh, size: int = 420) -> Image.Image:
-    """The radiograph, and the mesh from front, side and back at one scale, beside each other."""
+def preview(
+    pixels: np.ndarray, mesh: trimesh.Trimesh, bones: Mapping[str, trimesh.Trimesh] | None = None, size: int = 420
+) -> Image.Image:
+    """The radiograph, and the bones from front, side and back at one scale, beside each other.
+
+    Args:
+        mesh: all of them in one, RAS mm.
+        bones: by name, shown in their colours instead of the mesh where there are any.
+    """
+    colours = None
+    if bones:
+        from .template import bone_of
+
+        mesh = trimesh.util.concatenate(list(bones.values()))
+        rgb = [np.array(bone_of(name).colour, dtype=np.float32) * 255.0 for name in bones]
+        colours = np.repeat(rgb, [len(bone.faces) for bone in bones.values()], axis=0)
     edge = float(mesh.extents.max()) * _MARGIN
     tiles = [("radiograph", _film(pixels, size))]
-    tiles += [(side, render(mesh, side, size, edge)) for side in SIDES]
+    tiles += [(side, render(mesh, side, size, edge, colours)) for side in SIDES]
     picture = Image.fromarray(np.concatenate([tile for _, tile in tiles], axis=1))
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(15)
     for n, (title, _) in enumerate(tiles):

@@ -134,6 +134,25 @@ def test_reconstruct_writes_mesh_summary_and_picture(tmp_path, film, untrained, 
     assert picture.width == 4 * picture.height
 
 
+def test_named_bones_are_shown_in_their_colours():
+    from X2BRLogic import anatomy
+    from X2BRLogic.preview import preview
+
+    names, places = ("rib_left_3", "rib_right_3"), (-40.0, 40.0)
+    bones = {name: trimesh.creation.icosphere(radius=20.0) for name in names}
+    for bone, x in zip(bones.values(), places, strict=True):
+        bone.apply_translation([x, 0.0, 0.0])
+    film, whole = np.zeros((50, 50)), trimesh.util.concatenate(list(bones.values()))
+    named, plain = (np.asarray(preview(film, whole, shown, size=100)).astype(float) for shown in (bones, None))
+    front = np.s_[:, 100:200]
+    for name, columns in zip(names, (np.s_[50:], np.s_[:50]), strict=True):  # the patient's left is the picture's right
+        lit = named[front][:, columns].reshape(-1, 3)
+        lit = lit[lit.sum(1) > 300].mean(0)
+        colour = np.array(anatomy.BY_NAME[name].colour)
+        assert np.corrcoef(lit, colour)[0, 1] > 0.95
+    assert np.abs(named - plain)[front].max() > 50 and np.array_equal(named[:, :100], plain[:, :100])
+
+
 def test_given_geometry_is_known(tmp_path, film, untrained, capsys):
     status, out, _ = run(
         capsys, "reconstruct", film, "--out", tmp_path / "r", "--weights", untrained, "--json",
