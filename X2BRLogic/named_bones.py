@@ -8,7 +8,7 @@ import numpy as np
 import trimesh
 
 from . import anatomy
-from .confidence import CONFIDENCE, ERROR, steepness
+from .confidence import CONFIDENCE, ERROR, signs, steepness
 from .errors import InputError
 from .geometry import XRayGeometry
 from .networks import TAU, OccupancyField, TwoViews
@@ -30,25 +30,31 @@ def named_bones(
         field: of a network that has `named`.
         grid: its logits of bone (`surface.mise`).
     """
-    to_ras = geometry.ray_cube_to_ras
-    parts = split_by_name(grid, logit(TAU), lambda points: field.names(points)[:, 1:], to_ras)
+    parts = split_by_name(grid, logit(TAU), lambda points: field.names(points)[:, 1:], geometry.ray_cube_to_ras)
     bones = {anatomy.BY_LABEL[NAMED[place]].name: _cleaned(mesh, _FACES) for place, mesh in parts}
     bones[anatomy.BY_LABEL[anatomy.CARTILAGES].name] = _cartilages(field, len(grid) - 1, geometry)
     kept = {name: mesh for name, mesh in bones.items() if mesh is not None and abs(mesh.volume) >= _LEAST_MM3}
     return dict(sorted(kept.items(), key=lambda item: anatomy.BY_NAME[item[0]].label))
 
 
-def steepness_of(
+def signs_of(
     bones: dict[str, trimesh.Trimesh], field: OccupancyField | TwoViews, geometry: XRayGeometry
 ) -> dict[str, np.ndarray]:
-    """`confidence.steepness` of the field of bone, of that of cartilage for these, at each vertex."""
+    """`confidence.signs` at each bone's vertices, of the field of bone and its names, or of that of cartilage."""
+    soft = anatomy.BY_LABEL[anatomy.CARTILAGES].name
 
     def at(ask: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
         return lambda points: ask(geometry.ras_to_ray_cube(points).astype(np.float32))
 
-    bone, cartilage = at(field), at(lambda points: field.names(points)[:, 0])
-    soft = anatomy.BY_LABEL[anatomy.CARTILAGES].name
-    return {name: steepness(cartilage if name == soft else bone, mesh.vertices) for name, mesh in bones.items()}
+    bone, names = at(field), at(lambda points: field.names(points)[:, 1:])
+    cartilage = at(lambda points: field.names(points)[:, 0])
+    found = {}
+    for name, mesh in bones.items():
+        if name == soft:
+            found[name] = signs(steepness(cartilage, mesh.vertices), np.empty((len(mesh.vertices), 0)))
+        else:
+            found[name] = signs(steepness(bone, mesh.vertices), names(mesh.vertices))
+    return found
 
 
 def bone_facts(bones: dict[str, trimesh.Trimesh]) -> dict:

@@ -17,7 +17,7 @@ from .confidence import Calibration, with_confidence
 from .errors import InputError
 from .geometry import CUBE_EDGE_MM, XRayGeometry
 from .models import DEFAULT_METHOD, DUAL_FACES, X2BR, weights_of
-from .named_bones import bone_facts, named_bones, steepness_of
+from .named_bones import bone_facts, named_bones, signs_of
 from .networks import TAU, LoadedModel, OccupancyField, TwoViews, load_model
 from .networks.device import choose_device
 from .radiograph import Radiograph, network_image
@@ -214,15 +214,15 @@ class Reconstructor:
             return _STAGES | _BONES
         return _STAGES | ({"bones": 0.5} if hasattr(self._model.network, "named") else {})
 
-    def bones_and_steepness(
+    def bones_and_signs(
         self, radiograph: Radiograph, second: Radiograph | None = None
     ) -> tuple[dict[str, trimesh.Trimesh], dict[str, np.ndarray]]:
-        """The named bones, and how steep the field is at their vertices: what expected errors are learned from."""
+        """The named bones, and the signs of error at their vertices: what expected errors are learned from."""
         field = self._field(radiograph, second)
         seeds = field.surface_points(logit(TAU))
         sampled = mise(field, RESOLUTION, self.network.coarse_cells, TAU, field.batch, seeds)
         bones = named_bones(field, sampled.grid, radiograph.geometry)
-        return bones, steepness_of(bones, field, radiograph.geometry)
+        return bones, signs_of(bones, field, radiograph.geometry)
 
     def _with_confidence(
         self, bones: dict[str, trimesh.Trimesh], field: OccupancyField | TwoViews, radiograph: Radiograph
@@ -232,8 +232,9 @@ class Reconstructor:
         values = self._model.metadata.get("expected_error", {}).get(films)
         if not values:
             return bones
-        calibration, steep = Calibration.from_dict(values), steepness_of(bones, field, radiograph.geometry)
-        return {name: with_confidence(mesh, calibration.expected_error_mm(steep[name])) for name, mesh in bones.items()}
+        calibration, seen = Calibration.from_dict(values), signs_of(bones, field, radiograph.geometry)
+        errors = {name: calibration.expected_error_mm(name, seen[name]) for name in bones}
+        return {name: with_confidence(mesh, errors[name]) for name, mesh in bones.items()}
 
     def _require_views(self, second: Radiograph | None) -> None:
         network = self._model.network

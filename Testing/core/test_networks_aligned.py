@@ -10,7 +10,7 @@ import torch
 from untrained import save_slab
 
 from X2BRLogic import anatomy
-from X2BRLogic.confidence import CONFIDENCE, ERROR, Calibration, steepness
+from X2BRLogic.confidence import CONFIDENCE, ERROR, Calibration, signs, steepness
 from X2BRLogic.errors import InputError
 from X2BRLogic.geometry import XRayGeometry
 from X2BRLogic.models import resources
@@ -22,6 +22,7 @@ from X2BRLogic.surface import split_by_name
 
 SMALL = {"image_size": 64, "depths": 16, "name_depths": 4, "width": 16}
 CELLS = (16, 32, 32)
+CALIBRATION = {"weights": [1.0, 0.0, 0.0, 0.0], "usual_mm": {"sternum": 3.0}, "score": [1.0], "error_mm": [4.0]}
 
 
 def batch_of_balls(count: int = 4) -> Batch:
@@ -180,18 +181,48 @@ def test_steepness_is_the_slope_in_mm():
     assert np.allclose(steepness(lambda points: points @ slope, np.random.default_rng(0).random((20, 3))), 0.5)
 
 
-def test_a_calibration_falls_and_gives_back_what_it_was_fitted_to():
+def test_signs_are_flatness_and_doubt_of_the_name():
+    seen = signs(np.array([0.5, 0.0]), np.array([[2.0, 2.0, -50.0], [9.0, -90.0, -90.0]]))
+    assert np.allclose(seen, [[2.0, 0.5, 0.25], [20.0, 0.0, 0.25]])
+    assert np.allclose(signs(np.array([4.0]), np.empty((1, 0))), [[0.25, 0.0, 0.0]])
+    assert signs(np.empty(0), np.empty((0, 3))).shape == (0, 3)
+
+
+def test_a_calibration_gives_back_what_it_was_fitted_to():
     rng = np.random.default_rng(0)
-    steep = rng.uniform(0.1, 2.0, 20_000)
-    off = rng.exponential(4.0 / steep)
-    found = Calibration.fitted(steep, off)
-    assert np.all(np.diff(found.steepness) > 0) and np.all(np.diff(found.error_mm) <= 0)
-    for value in (0.3, 1.0, 1.8):
-        assert found.expected_error_mm(np.array([value])) == pytest.approx(4.0 / value, rel=0.15)
-    assert Calibration.from_dict(json.loads(json.dumps(vars(found)))) == found
-    for damaged in ({}, {"steepness": [1], "error_mm": [1, 2]}, {"steepness": ["x"], "error_mm": [1]}):
-        with pytest.raises(InputError, match="calibration"):
-            Calibration.from_dict(damaged)
+    found = []
+    for name, usual in (("rib_left_1", 2.0), ("rib_left_2", 5.0), ("sternum", 2.0)) * 6:
+        seen = rng.uniform(0.0, 1.0, (4000, 3)) * (4.0, 1.0, 1.0)
+        found.append((name, seen, rng.exponential(usual + 2.0 * seen[:, 0] + 10.0 * seen[:, 1])))
+    fitted = Calibration.fitted(found)
+    assert np.all(np.diff(fitted.score) > 0) and np.all(np.diff(fitted.error_mm) >= 0)
+    assert fitted.usual_mm["rib_left_2"] > fitted.usual_mm["sternum"] + 1.0
+    for doubt in (0.2, 0.8):
+        seen = np.array([[2.0, doubt, 0.5]])
+        assert fitted.expected_error_mm("rib_left_1", seen) == pytest.approx(6.0 + 10.0 * doubt, rel=0.15)
+        assert fitted.expected_error_mm("rib_left_2", seen) > fitted.expected_error_mm("rib_left_1", seen) + 1.0
+        assert np.isfinite(fitted.expected_error_mm("vertebra_T1", seen))
+    assert Calibration.from_dict(json.loads(json.dumps(vars(fitted)))) == fitted
+    assert fitted.grown(2.0).error_mm[3] == pytest.approx(2.0 * fitted.error_mm[3], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"score": [1.0, 2.0]},
+        {"score": [], "error_mm": []},
+        {"error_mm": ["x"]},
+        {"error_mm": [float("inf")]},
+        {"weights": [1.0]},
+        {"usual_mm": [3.0]},
+        {"usual_mm": {"sternum": None}},
+    ],
+)
+def test_a_damaged_calibration_is_refused(change):
+    with pytest.raises(InputError, match="calibration"):
+        Calibration.from_dict(CALIBRATION | change)
+    with pytest.raises(InputError, match="calibration"):
+        Calibration.from_dict({})
 
 
 # --- the whole way, with a network that nobody trained ----------------------------------------------------------------
@@ -200,7 +231,7 @@ def test_a_calibration_falls_and_gives_back_what_it_was_fitted_to():
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     path = save_slab(tmp_path_factory.mktemp("weights") / "aligned.safetensors")
-    with_facts(path, expected_error={"1": {"steepness": [0.0, 1.0], "error_mm": [8.0, 2.0]}})
+    with_facts(path, expected_error={"1": CALIBRATION | {"score": [0.0, 20.0], "error_mm": [2.0, 8.0]}})
     return path
 
 

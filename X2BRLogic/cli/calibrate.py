@@ -39,5 +39,5 @@ def tell(result: dict) -> str:
     lines = []
     for views, table in result["expected_error"].items():
         if isinstance(table, dict):
-            lines.append(f"{views} film(s): {table['error_mm'][-1]:.1f} to {table['error_mm'][0]:.1f} mm")
+            lines.append(f"{views} film(s): {table['error_mm'][0]:.1f} to {table['error_mm'][-1]:.1f} mm")
     return "\n".join([*lines, result["weights"]])

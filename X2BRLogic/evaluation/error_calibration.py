@@ -1,4 +1,4 @@
-"""What a model's field tells of its errors, learned on virtual patients that it never saw."""
+"""What a model tells of its errors, learned on virtual patients that it never saw."""
 
 from __future__ import annotations
 
@@ -45,22 +45,24 @@ def calibrate(weights: Path, subjects: Path, count: int, seed: int, held_out: st
     for n in range(count):
         case = virtual_case(read_subject(folders[n % len(folders)]), seed + n)
         for views in every:
-            found[views] += _pairs(reconstructor, case, views)
+            found[views] += _seen(reconstructor, case, views)
         yield f"[{n + 1}/{count}] {case.name}"
-    fitted = {views: Calibration.fitted(*map(np.concatenate, zip(*found[views], strict=True))) for views in every}
+    fitted = {views: Calibration.fitted(found[views]) for views in every}
     growth = dict.fromkeys(every, 1.0)
     if held_out:
         case = real_case(read_subject(subjects / held_out))
         for views in every:
-            steep, distance = map(np.concatenate, zip(*_pairs(reconstructor, case, views), strict=True))
-            growth[views] = max(1.0, float(distance.mean() / fitted[views].expected_error_mm(steep).mean()))
+            new = _seen(reconstructor, case, views)
+            expected = np.concatenate([fitted[views].expected_error_mm(name, signs) for name, signs, _ in new])
+            observed_mm = np.concatenate([distance for _, _, distance in new])
+            growth[views] = max(1.0, float(observed_mm.mean() / expected.mean()))
         yield f"{held_out}: errors grow by {', '.join(f'{factor:.2f}' for factor in growth.values())}"
     facts = {str(views): vars(fitted[views].grown(growth[views])) for views in every}
     with_facts(weights, expected_error=facts | {"patients": count, "seed": seed, "held_out": held_out})
 
 
-def _pairs(reconstructor: Reconstructor, case: Case, views: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Steepness and distance to the truth at the vertices of each bone."""
-    bones, steep = reconstructor.bones_and_steepness(case.radiograph, case.lateral if views == 2 else None)
+def _seen(reconstructor: Reconstructor, case: Case, views: int) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """Name, signs and distance to the truth at the vertices of each bone."""
+    bones, signs = reconstructor.bones_and_signs(case.radiograph, case.lateral if views == 2 else None)
     judged = observed(bones, true_bones(case.labels), case.region)
-    return [(steep[name][inside], distance) for name, inside, distance in judged]
+    return [(name, signs[name][inside], distance) for name, inside, distance in judged]
