@@ -66,7 +66,7 @@ def _film(pixels: np.ndarray, size: int) -> np.ndarray:
 
 
 def preview(
-    pixels: np.ndarray, mesh: trimesh.Trimesh, bones: Mapping[str, trimesh.Trimesh] | None = None, size: int = 420
+    pixels: np.ndarray, mesh: trimesh.Trimesh, size: int = 420, bones: Mapping[str, trimesh.Trimesh] | None = None
 ) -> Image.Image:
     """The radiograph, and the bones from front, side and back at one scale, beside each other.
 

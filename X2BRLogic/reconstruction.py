@@ -64,7 +64,7 @@ class Reconstruction:
         with folder_written_whole(folder, (*_NAMED, REPORT)) as partial:
             (partial / "bones.ply").write_bytes(ply(self.mesh, RAS))
             grey_picture(self.radiograph.pixels).save(partial / "radiograph.png")
-            preview(self.radiograph.pixels, self.mesh, self.bones).save(partial / "preview.png")
+            preview(self.radiograph.pixels, self.mesh, bones=self.bones).save(partial / "preview.png")
             (partial / "summary.json").write_text(json.dumps(self.summary, indent=2) + "\n", encoding="utf-8")
             names = ["bones.ply", "radiograph.png", "summary.json", "preview.png"]
             names += self._save_bones(partial) if self.bones else []

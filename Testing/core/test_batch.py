@@ -89,7 +89,7 @@ class Box:
 
 @pytest.fixture
 def quick_pictures(monkeypatch):
-    monkeypatch.setattr("X2BRLogic.preview.preview", lambda *_: Image.new("L", (8, 8)))
+    monkeypatch.setattr("X2BRLogic.preview.preview", lambda *_, **__: Image.new("L", (8, 8)))
 
 
 @pytest.fixture

@@ -143,7 +143,7 @@ def test_named_bones_are_shown_in_their_colours():
     for bone, x in zip(bones.values(), places, strict=True):
         bone.apply_translation([x, 0.0, 0.0])
     film, whole = np.zeros((50, 50)), trimesh.util.concatenate(list(bones.values()))
-    named, plain = (np.asarray(preview(film, whole, shown, size=100)).astype(float) for shown in (bones, None))
+    named, plain = (np.asarray(preview(film, whole, 100, shown)).astype(float) for shown in (bones, None))
     front = np.s_[:, 100:200]
     for name, columns in zip(names, (np.s_[50:], np.s_[:50]), strict=True):  # the patient's left is the picture's right
         lit = named[front][:, columns].reshape(-1, 3)

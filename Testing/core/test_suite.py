@@ -150,27 +150,38 @@ def test_an_unknown_person_is_refused(subjects, tmp_path, capsys):
     assert main([*arguments[:3], "--weights", str(tmp_path / "nothing"), "--held-out", HELD_OUT]) == 2
 
 
-def test_the_command_writes_a_table(tmp_path, subjects, capsys):
-    people = write_coarse(subjects[:2], tmp_path / "people")
-    name = Trained.of(header(tmp_path / "w" / "x2b.safetensors", "x2b", [subjects[1].name], steps=1234)).row
-    assert name.startswith("x2b, ") and name.endswith(", 1,234 steps"), "and between them, that it is a small one"
-    arguments = ["evaluate", "suite", str(people), "--weights", str(tmp_path / "w"), "--held-out", subjects[1].name]
-    assert main([*arguments, "--virtual", "1", "--out", str(tmp_path / "o"), "--json"]) == 0
-    result = json.loads(capsys.readouterr().out)
-    systems = {(row["set"], row["system"]) for row in result["rows"]}
-    assert systems == {("real", name), ("real", NO_EVIDENCE), ("virtual", name)}
-    assert all(row["parameters_m"] > 0.1 and row["gflop"] > 0 for row in result["rows"] if row["system"] == name)
-    assert len((tmp_path / "o" / "systems.csv").read_text().splitlines()) == len(result["rows"]) + 1
+def test_the_command_writes_a_table_and_keeps_another(tmp_path, subjects, monkeypatch, capsys):
+    from untrained import save_slab
+
+    from X2BRLogic.networks import with_facts
+
+    people, left_out = write_coarse(subjects[:2], tmp_path / "people"), subjects[1].name
+    (tmp_path / "w").mkdir()
+    weights = save_slab(tmp_path / "w" / "slab.safetensors")
+    with_facts(weights, training={"exclude": [left_out]}, reached={"steps": 1234})
+    name = Trained.of(weights).row
+    assert name.startswith("x2b_aligned, ") and name.endswith(", 1,234 steps"), (
+        "and between them, that it is a small one"
+    )
+    arguments = ["evaluate", "suite", str(people), "--weights", str(tmp_path / "w"), "--held-out", left_out]
+    arguments += ["--virtual", "1", "--out", str(tmp_path / "o"), "--json"]
+    assert main(arguments) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    systems = {(row["set"], row["system"]) for row in rows}
+    one, two = name, f"{name}, two views"
+    assert systems == {("real", one), ("real", two), ("real", NO_EVIDENCE), ("virtual", one), ("virtual", two)}
+    cost = {row["system"]: row["gflop"] for row in rows if row["system"] != NO_EVIDENCE}
+    assert 0 < cost[one] == pytest.approx(cost[two] / 2)
+    assert len((tmp_path / "o" / "systems.csv").read_text().splitlines()) == len(rows) + 1
     assert "1,234 steps" in (tmp_path / "o" / "systems.md").read_text() and (tmp_path / "o" / "systems.png").exists()
     # Another run, of another system, keeps what this one found.
-    other = header(tmp_path / "v" / "x2b.safetensors", "x2b", [subjects[1].name], steps=77)
-    arguments = ["evaluate", "suite", str(people), "--weights", str(other.parent), "--held-out", subjects[1].name]
-    arguments += ["--virtual", "1", "--keep", str(tmp_path / "o" / "systems.csv"), "--out", str(tmp_path / "o")]
-    assert main(arguments) == 0
+    other = [row | {"system": "other"} for row in rows if row["system"] == one]
+    monkeypatch.setattr("X2BRLogic.evaluation.systems.rows", lambda jobs, workers: iter([other]))
+    assert main([*arguments, "--keep", str(tmp_path / "o" / "systems.csv")]) == 0
     again = read_rows(tmp_path / "o" / "systems.csv")
-    assert {row["system"] for row in again} == {name, Trained.of(other).row, NO_EVIDENCE}
-    assert [r["asd_mm"] for r in again if r["system"] == name] == pytest.approx(
-        [r["asd_mm"] for r in result["rows"] if r["system"] == name]
+    assert {row["system"] for row in again} == {one, two, NO_EVIDENCE, "other"}
+    assert [row["asd_mm"] for row in again if row["system"] == "other"] == pytest.approx(
+        [row["asd_mm"] for row in again if row["system"] == one]
     )
 
 

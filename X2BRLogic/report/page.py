@@ -165,7 +165,7 @@ def _agreement(summary: dict) -> list[tuple[str, str]]:
 
 def _still(reconstruction: Reconstruction) -> str:
     """The bones from three sides, for browsers without WebGL: JPEG in base64."""
-    picture = preview(reconstruction.radiograph.pixels, reconstruction.mesh, _PREVIEW)
+    picture = preview(reconstruction.radiograph.pixels, reconstruction.mesh, _PREVIEW, reconstruction.bones)
     stream = io.BytesIO()
     picture.crop((_PREVIEW, 0, picture.width, picture.height)).save(stream, "JPEG", quality=80)
     return base64.b64encode(stream.getvalue()).decode("ascii")
