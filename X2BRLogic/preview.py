@@ -72,15 +72,12 @@ def preview(
 
     Args:
         mesh: all of them in one, RAS mm.
-        bones: by name, shown in their colours instead of the mesh where there are any.
+        bones: by name, shown in their colours instead of the mesh where there are any; without the cartilages, which
+            are the least certain and would hide the ribs.
     """
     colours = None
     if bones:
-        from .template import bone_of
-
-        mesh = trimesh.util.concatenate(list(bones.values()))
-        rgb = [np.array(bone_of(name).colour, dtype=np.float32) * 255.0 for name in bones]
-        colours = np.repeat(rgb, [len(bone.faces) for bone in bones.values()], axis=0)
+        mesh, colours = _coloured(bones)
     edge = float(mesh.extents.max()) * _MARGIN
     tiles = [("radiograph", _film(pixels, size))]
     tiles += [(side, render(mesh, side, size, edge, colours)) for side in SIDES]
@@ -89,3 +86,14 @@ def preview(
     for n, (title, _) in enumerate(tiles):
         draw.text((n * size + 10, 8), title, fill=(235, 235, 235), font=font)
     return picture
+
+
+def _coloured(bones: Mapping[str, trimesh.Trimesh]) -> tuple[trimesh.Trimesh, np.ndarray]:
+    """The bones as one mesh, and the colours of its faces ``(F, 3)``, 0-255; all there is where there are no others."""
+    from .template import bone_of
+
+    about = {name: bone_of(name) for name in bones}
+    shown = [name for name, bone in about.items() if bone.group != "cartilages"] or list(bones)
+    colours = [np.array(about[name].colour, dtype=np.float32) * 255.0 for name in shown]
+    mesh = trimesh.util.concatenate([bones[name] for name in shown])
+    return mesh, np.repeat(colours, [len(bones[name].faces) for name in shown], axis=0)
