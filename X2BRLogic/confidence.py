@@ -24,7 +24,7 @@ _FLATTEST_MM = 20.0
 _PRIOR = 2
 #: What goes into a score: the columns of `signs`, and the bone's usual distance.
 _COLUMNS = 4
-_DAMAGED = "the model's calibration of its errors is damaged; get the weights again"
+_DAMAGED = "the model's calibration of its errors cannot be read; run x2br calibrate on its weights, or get them again"
 
 
 def with_confidence(mesh: trimesh.Trimesh, error_mm: np.ndarray) -> trimesh.Trimesh:
@@ -105,6 +105,15 @@ class Calibration:
         return cls(weights, usual, tuple(np.round(middle, 4).tolist()), tuple(np.round(error, 3).tolist()))
 
     @classmethod
+    def of_model(cls, metadata: dict, films: int) -> Calibration | None:
+        """Of a model's header, for so many films; ``None`` where it was not calibrated. Raises as `from_dict`."""
+        told = metadata.get("expected_error", {})
+        if not isinstance(told, dict):
+            raise InputError(_DAMAGED)
+        values = told.get(str(films))
+        return cls.from_dict(values) if values else None
+
+    @classmethod
     def from_dict(cls, values: dict) -> Calibration:
         """As stored with a model. Raises `InputError` if it is damaged."""
         try:
@@ -114,7 +123,8 @@ class Calibration:
             raise InputError(_DAMAGED) from None
         weights, score, error = lists
         numbers = np.array([*weights, *score, *error, *usual.values()])
-        if len(weights) != _COLUMNS or len(score) != len(error) or not error or not np.isfinite(numbers).all():
+        fitting = len(weights) == _COLUMNS and len(score) == len(error) > 0
+        if not fitting or not np.isfinite(numbers).all() or (np.diff(score) < 0).any():
             raise InputError(_DAMAGED)
         return cls(weights, usual, score, error)
 

@@ -228,11 +228,10 @@ class Reconstructor:
         self, bones: dict[str, trimesh.Trimesh], field: OccupancyField | TwoViews, radiograph: Radiograph
     ) -> dict[str, trimesh.Trimesh]:
         """The bones with what the model knows of its errors; a model that was not calibrated knows nothing."""
-        films = "2" if isinstance(field, TwoViews) else "1"
-        values = self._model.metadata.get("expected_error", {}).get(films)
-        if not values:
+        calibration = Calibration.of_model(self.metadata, 2 if isinstance(field, TwoViews) else 1)
+        if calibration is None:
             return bones
-        calibration, seen = Calibration.from_dict(values), signs_of(bones, field, radiograph.geometry)
+        seen = signs_of(bones, field, radiograph.geometry)
         errors = {name: calibration.expected_error_mm(name, seen[name]) for name in bones}
         return {name: with_confidence(mesh, errors[name]) for name, mesh in bones.items()}
 

@@ -210,6 +210,7 @@ def test_a_calibration_gives_back_what_it_was_fitted_to():
     "change",
     [
         {"score": [1.0, 2.0]},
+        {"score": [2.0, 1.0], "error_mm": [4.0, 5.0]},
         {"score": [], "error_mm": []},
         {"error_mm": ["x"]},
         {"error_mm": [float("inf")]},
@@ -221,8 +222,12 @@ def test_a_calibration_gives_back_what_it_was_fitted_to():
 def test_a_damaged_calibration_is_refused(change):
     with pytest.raises(InputError, match="calibration"):
         Calibration.from_dict(CALIBRATION | change)
-    with pytest.raises(InputError, match="calibration"):
-        Calibration.from_dict({})
+    for header in ([], "x", {"1": {"steepness": [1.0], "error_mm": [2.0]}}, {"1": 3}):  # the third: an earlier form
+        with pytest.raises(InputError, match="x2br calibrate"):
+            Calibration.of_model({"expected_error": header}, 1)
+    assert (
+        Calibration.of_model({}, 1) is None and Calibration.of_model({"expected_error": {"1": CALIBRATION}}, 2) is None
+    )
 
 
 # --- the whole way, with a network that nobody trained ----------------------------------------------------------------
