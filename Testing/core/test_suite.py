@@ -16,6 +16,7 @@ from X2BRLogic.evaluation.systems_table import markdown, paired_p, ranking, read
 from X2BRLogic.pipeline import Reconstructor
 
 HELD_OUT = "cptac_pda_C3N-00249"
+_HEAD = "set,name,system,protocol"
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +186,17 @@ def test_the_command_writes_a_table_and_keeps_another(tmp_path, subjects, monkey
     )
 
 
-@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "set,name\nreal\n", "\0"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a,b\n1,2\n",
+        "set,name\nreal\n",
+        "\0",
+        f"{_HEAD},asd_mm\nreal,a,b,strict,far\n",
+        f"{_HEAD}\nreal,a,b,strict,1\n",
+    ],
+)
 def test_a_table_that_is_none_is_refused(tmp_path, text):
     (tmp_path / "x.csv").write_text(text)
     with pytest.raises(InputError, match=r"x\.csv"):

@@ -52,6 +52,8 @@ _METRICS = {
         ("maze_mm", "maze mm", 2),
     ),
 }
+#: Columns of a ``systems.csv`` that are no numbers.
+_WORDS = ("set", "name", "method", "system", "protocol")
 _NAMED = (
     ("dice_ribs", "rib Dice", 3),
     ("dice_vertebrae", "vertebra Dice", 3),
@@ -74,19 +76,18 @@ def read_rows(path: Path) -> list[dict]:
     """The rows of a ``systems.csv``, numbers as numbers. Raises `InputError` for a file that is none."""
     try:
         with open(path, encoding="utf-8", newline="") as stream:
-            rows = [{key: _value(text) for key, text in row.items() if text} for row in csv.DictReader(stream)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+            rows = [{key: _value(key, text) for key, text in row.items() if text} for row in csv.DictReader(stream)]
+    except OSError as error:
         raise InputError(f"cannot read the table {path}: {error}") from None
+    except (ValueError, TypeError, csv.Error):  # words for a number, or a line longer than the first
+        rows = []
     if not rows or not all({"set", "name", "system", "protocol"} <= set(row) for row in rows):
         raise InputError(f"{path} is no table of systems; give a systems.csv of x2br evaluate suite")
     return rows
 
 
-def _value(text: str) -> str | float:
-    try:
-        return float(text)
-    except ValueError:
-        return text
+def _value(key: str, text: str) -> str | float:
+    return text if key in _WORDS else float(text)
 
 
 def markdown(rows: list[dict]) -> str:
