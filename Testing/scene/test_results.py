@@ -106,8 +106,8 @@ def test_expected_errors_colour_the_bones_with_a_scalar_bar_in_mm(a_logic, a_rad
     display.colourBy(models, display.ERROR)
     assert display.colouredBy(models) == "expected_error_mm"
     look = models[0].GetDisplayNode()
-    assert look.GetScalarRange() == (0.0, 10.0)
-    # yellow where nothing is off, violet from 10 mm on, as in the report
+    assert look.GetScalarRange() == (0.0, 20.0)
+    # yellow where nothing is off, violet from 20 mm on, as in the report
     table, shade = look.GetColorNode(), [0.0] * 4
     for number, hexadecimal in ((0, "fde725"), (255, "440154")):
         assert table.GetColor(number, shade)
